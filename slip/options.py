@@ -1,0 +1,62 @@
+"""Every default, once. The command line and the Python API read them here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Overlap = Literal["nms", "paper", "none"]
+View = Literal["black", "letterbox-black", "blur"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+PresetName = Literal["tiny", "base", "large"]
+
+OVERLAP: Overlap = "nms"
+VIEW: View = "black"
+PRESET: PresetName = "base"
+
+MAX_MEGAPIXELS = 100.0
+"""Larger pictures are refused unless the limit is raised."""
+
+NMS_IOU = 0.8
+"""``nms``: of two segments with a mask IoU above this, the one of lower quality goes."""
+
+PAPER_CONTAINMENT = 0.8
+"""``paper``: a segment goes when more than this share of it lies inside a larger one."""
+
+
+@dataclass(frozen=True)
+class ProposeOptions:
+    """How densely SAM is asked, and which of its masks are believed.
+
+    points_per_side: the picture is asked at a grid of points_per_side ** 2 points.
+    pred_iou_thresh: masks below this predicted IoU are dropped, 0 to 1.
+    stability_thresh: masks below this stability score are dropped, 0 to 1.
+    points_per_batch: points decoded together; costs memory, gains little on a CPU.
+    """
+
+    points_per_side: int = 16
+    pred_iou_thresh: float = 0.88
+    stability_thresh: float = 0.95
+    points_per_batch: int = 64
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Which models work together.
+
+    sam: ``vit_b``, ``vit_l``, ``vit_h``, ``tiny``, or the path of a checkpoint.
+    clip: ``tiny`` or an open_clip architecture.
+    clip_weights: a tag of the catalogue or a path; None for built-in weights.
+    """
+
+    sam: str
+    clip: str
+    clip_weights: str | None
+
+
+PRESETS: dict[PresetName, Preset] = {
+    "tiny": Preset("tiny", "tiny", None),
+    "base": Preset("vit_b", "ViT-B-32", "openai"),
+    "large": Preset("vit_h", "ViT-L-14", "openai"),
+}

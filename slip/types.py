@@ -1,0 +1,161 @@
+"""The records that travel through the pipeline, and the protocols its stages meet.
+
+Layouts: an image is ``uint8 (H, W, 3)`` RGB; a mask is ``bool (H, W)``; a box is xyxy in
+pixels with x2 and y2 exclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slip.errors import NoSegments
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Features = NDArray[np.float32]
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(stage, done, total)`` while a stage works."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of pixels: xyxy, x2 and y2 exclusive."""
+
+    x1: int
+    y1: int
+    x2: int
+    y2: int
+
+    @property
+    def width(self) -> int:
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> int:
+        return self.y2 - self.y1
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the box in an array of layout ``(H, W, ...)``."""
+        return slice(self.y1, self.y2), slice(self.x1, self.x2)
+
+    def intersect(self, other: Box) -> Box | None:
+        """The common rectangle, or None where the boxes share no pixel."""
+        x1, y1 = max(self.x1, other.x1), max(self.y1, other.y1)
+        x2, y2 = min(self.x2, other.x2), min(self.y2, other.y2)
+        return Box(x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One region of a picture. Only the mask inside its box is stored.
+
+    patch: ``bool (box.height, box.width)``, the mask inside the box; never empty.
+    image_size: (height, width) of the picture.
+    predicted_iou: the mask model's own estimate of its IoU, 0 to 1.
+    stability: IoU of the mask with itself at a stricter and a looser threshold, 0 to 1.
+    score: cosine similarity with the prompt, -1 to 1; None until ranked.
+    """
+
+    patch: Mask
+    box: Box
+    image_size: tuple[int, int]
+    predicted_iou: float = 1.0
+    stability: float = 1.0
+    score: float | None = None
+
+    @cached_property
+    def area(self) -> int:
+        """Pixels in the mask."""
+        return int(np.count_nonzero(self.patch))
+
+    @property
+    def mask(self) -> Mask:
+        """The whole mask, ``bool (H, W)``; a new array at each call."""
+        full = np.zeros(self.image_size, bool)
+        full[self.box.slices] = self.patch
+        return full
+
+    def scored(self, score: float) -> Segment:
+        """The same segment with a score."""
+        return replace(self, score=score)
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """Every segment kept of one picture, before any text: what many prompts can share.
+
+    image: the picture, ``uint8 (H, W, 3)`` RGB.
+    segments: what the overlap filter kept, in its order.
+    found: how many segments there were before the filter.
+    timings: seconds spent per stage.
+    """
+
+    image: Image
+    segments: tuple[Segment, ...]
+    found: int
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The segments of a picture, ranked against a prompt, best first.
+
+    image_size: (height, width) of the picture.
+    timings: seconds spent per stage.
+    """
+
+    prompt: str
+    segments: tuple[Segment, ...]
+    image_size: tuple[int, int]
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def found(self) -> bool:
+        """Whether there is any segment."""
+        return bool(self.segments)
+
+    @property
+    def best(self) -> Segment:
+        """The segment with the highest score. Raises NoSegments when there is none."""
+        if not self.segments:
+            raise NoSegments(f"no segment found for {self.prompt!r}; try more points or lower thresholds")
+        return self.segments[0]
+
+
+class Proposer(Protocol):
+    """Finds every segment of a picture, with no text."""
+
+    name: str
+
+    def propose(self, image: Image, progress: Progress | None = None) -> list[Segment]:
+        """Segments of ``image`` in a deterministic order; may be empty."""
+        ...
+
+
+class Encoder(Protocol):
+    """A dual encoder of pictures and text with one space for both."""
+
+    name: str
+    image_size: int
+    """Side of the square pictures that ``encode_images`` takes."""
+
+    def encode_images(self, crops: Image) -> Features:
+        """``uint8 (N, S, S, 3)`` RGB to ``float32 (N, D)`` with unit rows."""
+        ...
+
+    def encode_text(self, texts: Sequence[str]) -> Features:
+        """Texts to ``float32 (M, D)`` with unit rows. Warns (SlipWarning) where one is cut."""
+        ...
+
+
+class Segmenter(Protocol):
+    """Anything that answers a picture and a text with ranked segments."""
+
+    def segment(self, image: Image, prompt: str) -> Prediction: ...
