@@ -15,8 +15,15 @@ OVERLAP: Overlap = "nms"
 VIEW: View = "black"
 PRESET: PresetName = "base"
 
+WORKING_SIDE = 1024
+"""Pictures with a longer side are reduced to this for the search: SAM looks at no more pixels,
+and ``segment_anything`` needs memory in proportion to points x pixels of what it is given."""
+
 MAX_MEGAPIXELS = 100.0
 """Larger pictures are refused unless the limit is raised."""
+
+TOP_K = 5
+"""How many of the best segments a report lists."""
 
 NMS_IOU = 0.8
 """``nms``: of two segments with a mask IoU above this, the one of lower quality goes."""
@@ -39,6 +46,9 @@ class ProposeOptions:
     pred_iou_thresh: float = 0.88
     stability_thresh: float = 0.95
     points_per_batch: int = 64
+
+
+PROPOSE = ProposeOptions()
 
 
 @dataclass(frozen=True)
