@@ -1,0 +1,123 @@
+"""Checkpoints on disk: SLIP's own, and the state dicts others publish. No pickled code is ever run.
+
+SLIP's own format is safetensors in half precision; its metadata says what network it holds
+(``slip``: ``sam`` or ``clip``) and with which configuration (``config``: JSON).
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from slip.errors import WeightsError
+
+Kind = Literal["sam", "clip"]
+State = dict[str, Tensor]
+
+ASSETS = Path(__file__).parent.parent / "assets"
+
+
+def built_in(kind: Kind) -> Path:
+    """The checkpoint of ``--preset tiny``."""
+    return ASSETS / f"{kind}_tiny.safetensors"
+
+
+def save_checkpoint(path: Path, kind: Kind, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Write a SLIP checkpoint, whole or not at all; floating-point tensors become float16."""
+    metadata = {"slip": kind, "config": json.dumps(config)}
+    part = path.with_name(f"{path.name}.part")
+    save_file({name: _stored(tensor) for name, tensor in state.items()}, part, metadata)
+    part.replace(path)
+
+
+def read_checkpoint(path: Path, kind: Kind) -> tuple[dict[str, Any], State]:
+    """The configuration and the float32 state of a SLIP checkpoint.
+
+    Raises WeightsError: missing, damaged, of another kind, not a SLIP checkpoint.
+    """
+    metadata = _metadata(path)
+    if metadata.get("slip") != kind:
+        held = f"a {metadata['slip']} checkpoint" if "slip" in metadata else "no SLIP checkpoint"
+        raise WeightsError(f"{path} is {held}; expected a {kind} checkpoint with its configuration inside")
+    try:
+        config = json.loads(metadata["config"])
+    except (KeyError, ValueError):
+        config = None
+    if not isinstance(config, dict):
+        raise WeightsError(f"{path} is damaged: its configuration cannot be read")
+    return config, {name: _widened(tensor) for name, tensor in read_state(path).items()}
+
+
+def read_state(path: Path) -> State:
+    """The tensors of a ``.safetensors`` file, or of a file that ``torch.save`` wrote, on the CPU.
+
+    Of a training checkpoint, its ``state_dict``; ``module.`` before every name is taken off.
+    Raises WeightsError: missing, damaged, or anything but tensors inside.
+    """
+    if path.suffix == ".safetensors":
+        _metadata(path)
+        return load_file(path)
+    if is_torchscript(path):
+        raise WeightsError(f"{path} is a TorchScript archive; expected a state dict")
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from None
+    except Exception:  # whatever the restricted unpickler meets in a damaged or hostile file
+        raise WeightsError(
+            f"{path} is not a checkpoint that can be read safely: it is damaged, or holds more than tensors"
+        ) from None
+    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, Mapping) or not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
+        raise WeightsError(f"{path} holds no state dict: expected tensors by name")
+    if all(str(name).startswith("module.") for name in loaded):
+        return {str(name).removeprefix("module."): tensor for name, tensor in loaded.items()}
+    return {str(name): tensor for name, tensor in loaded.items()}
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is an archive written by ``torch.jit.save``."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def load_strictly(module: torch.nn.Module, state: State, path: Path, expected: str) -> None:
+    """Copy ``state`` into ``module``. Raises WeightsError where a name or a shape differs."""
+    own = module.state_dict()
+    for name in [*own, *state]:
+        held = tuple(state[name].shape) if name in state else "missing"
+        wanted = tuple(own[name].shape) if name in own else "nothing"
+        if held != wanted:
+            raise WeightsError(f"{path} does not fit {expected}: {name} is {held}, expected {wanted}")
+    module.load_state_dict(state)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise WeightsError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from None
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.half() if tensor.is_floating_point() else tensor
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
