@@ -1,0 +1,96 @@
+"""The tiny CLIP: an open_clip configuration, trained from scratch on crops of critters.
+
+    python -m recipes.clip_tiny --out runs/clip_tiny          trains; run again to resume
+    python -m recipes.clip_tiny --out runs/clip_tiny --export writes slip/assets/clip_tiny.safetensors
+
+Crops are seen in the views the pipeline makes, with the errors of a mask model, next to parts,
+things, fragments and background. Texts speak of attributes only; no species is ever named.
+The loss is the pairwise sigmoid of SigLIP (arXiv 2303.15343, section 3.2) over every crop and
+every text of a batch, where a pair is positive when all that the text claims is true.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recipes.clip_crops import CONTEXT, SceneCrops
+from recipes.loop import Batch, Losses, Schedule, export, train
+from slip.models.clip import build_clip
+
+SEED = 12
+SIZE = 96
+CONFIG: dict[str, Any] = {
+    "embed_dim": 128,
+    "vision_cfg": {"layers": [1, 2, 2, 1], "width": 24, "image_size": SIZE, "head_width": 64},
+    "text_cfg": {"context_length": CONTEXT, "vocab_size": 49408, "width": 96, "heads": 3, "layers": 3},
+    "mean": [0.48145466, 0.4578275, 0.40821073],
+    "std": [0.26862954, 0.26130258, 0.27577711],
+}
+SCHEDULE = Schedule(steps=1800, batch=16, rate=1e-3, warmup=150)
+ASSET = Path(__file__).parents[1] / "slip" / "assets" / "clip_tiny.safetensors"
+
+
+class Student(nn.Module):
+    """The CLIP with the bias that the sigmoid loss needs and the finished model does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clip = build_clip(CONFIG).train()
+        self.clip.visual.to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            self.clip.logit_scale.fill_(math.log(10))
+        self.bias = nn.Parameter(torch.tensor(-10.0))
+        self.register_buffer("mean", torch.tensor(CONFIG["mean"]).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(CONFIG["std"]).view(3, 1, 1) * 255, persistent=False)
+
+    def losses(self, step: int, batch: Batch) -> Losses:
+        """The sigmoid loss, and how often a crop's own text beats all texts untrue of it."""
+        crops, facts, tokens, claims = (part.flatten(0, 1) for part in batch)
+        pixels = ((crops.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        images, texts = self.clip.encode_image(pixels), self.clip.encode_text(tokens)
+        with torch.autocast("cpu", enabled=False):
+            logits = self.logits(images.float(), texts.float())
+        truth = is_true(facts, claims)
+        loss = -functional.logsigmoid(torch.where(truth, logits, -logits)).sum() / len(crops)
+        false_best = logits.masked_fill(truth, -torch.inf).amax(1)
+        return {"loss": loss, "right": (logits.diagonal() > false_best).float().mean()}
+
+    def logits(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Scaled cosine similarities of every crop with every text, ``(N, M)``."""
+        cosine = functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
+        return cosine * self.clip.logit_scale.exp() + self.bias
+
+
+def is_true(facts: Tensor, claims: Tensor) -> Tensor:
+    """Whether each text is true of each crop, ``bool (N, M)``."""
+    said = claims[None] >= 0
+    return ((facts[:, None] == claims[None]) | ~said).all(-1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/clip_tiny"))
+    parser.add_argument("--steps", type=int, default=SCHEDULE.steps)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--export", action="store_true")
+    arguments = parser.parse_args()
+    torch.manual_seed(SEED)
+    torch.set_num_threads(arguments.threads)
+    student = Student()
+    if arguments.export:
+        student.load_state_dict(torch.load(arguments.out / "checkpoint.pt", weights_only=True)["model"])
+        export(student.clip, "clip", CONFIG, ASSET)
+        return
+    schedule = Schedule(arguments.steps, SCHEDULE.batch, SCHEDULE.rate, SCHEDULE.warmup)
+    train(student, student.losses, SceneCrops(SEED, SIZE), schedule, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The tiny SAM: segment_anything's own classes, small, trained from scratch on critters.
+
+    python -m recipes.sam_tiny --out runs/sam_tiny          trains; run again to resume
+    python -m recipes.sam_tiny --out runs/sam_tiny --export writes slip/assets/sam_tiny.safetensors
+
+The training follows "Segment Anything" (arXiv 2304.02643, appendix A): focal and dice loss 20:1,
+three masks a point of which the best carries the loss, a squared-error loss for the predicted
+IoU, and a second round that adds a point where the first went wrong and shows the first mask.
+It differs in one thing: a critter's point has two right answers, the critter and its part, and
+each answer is laid on the mask nearest to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from segment_anything.modeling import Sam
+from torch import Tensor
+from torch.nn import functional
+
+from recipes.loop import Batch, Losses, Schedule, export, train
+from recipes.sam_prompts import SIZE, TARGET, ScenePrompts
+from slip.models.sam import build_sam
+
+SEED = 11
+CONFIG: dict[str, Any] = {
+    "image_size": SIZE,
+    "patch_size": 16,
+    "embed_dim": 256,
+    "depth": 6,
+    "num_heads": 8,
+    "mlp_ratio": 4.0,
+    "window_size": 0,
+    "global_attn_indexes": [],
+    "use_rel_pos": False,
+    "out_chans": 128,
+    "mask_in_chans": 16,
+    "decoder_depth": 2,
+    "decoder_heads": 4,
+    "decoder_mlp_dim": 512,
+    "iou_head_depth": 3,
+    "iou_head_hidden_dim": 128,
+}
+SCHEDULE = Schedule(steps=5500, batch=8, rate=1e-3)
+SECOND_ROUND_EVERY = 4
+ASSET = Path(__file__).parents[1] / "slip" / "assets" / "sam_tiny.safetensors"
+
+
+def losses_of(sam: Sam, step: int, batch: Batch) -> Losses:
+    """The losses of both rounds, averaged over the batch."""
+    images, points, masks = batch
+    pixels = (images.float() - sam.pixel_mean) / sam.pixel_std
+    features = sam.image_encoder(pixels)
+    generator = torch.Generator().manual_seed(step)
+    rounds = []
+    for feature, point, valid in zip(features, points, masks, strict=True):
+        first, predicted = decode(sam, feature, point[:, None], torch.ones(len(point), 1), None)
+        loss, chosen = first_round(first, predicted, valid)
+        if step % SECOND_ROUND_EVERY == 0:
+            loss = loss + second_round(sam, feature, point, first, chosen, valid, generator)
+        rounds.append(loss)
+    mask_loss, iou_loss = torch.stack(rounds).mean(0)
+    return {"loss": mask_loss + iou_loss, "mask": mask_loss, "iou": iou_loss}
+
+
+def decode(sam: Sam, feature: Tensor, points: Tensor, labels: Tensor, previous: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mask logits ``(P, 3 or 1, 64, 64)`` and predicted IoU; one mask once a mask is shown."""
+    sparse, dense = sam.prompt_encoder(points=(points, labels), boxes=None, masks=previous)
+    logits, predicted = sam.mask_decoder(
+        image_embeddings=feature[None],
+        image_pe=sam.prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        multimask_output=previous is None,
+    )
+    return logits.float(), predicted.float()
+
+
+def first_round(logits: Tensor, predicted: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Each valid mask is laid on the output nearest to it.
+
+    Returns the losses ``(2,)`` (mask, IoU) and which output stands for the whole object.
+    """
+    costs = torch.stack([mask_loss(logits, valid[:, answer, None]) for answer in (0, 1)], 1)
+    best = costs.detach().argmin(2)
+    nearest = costs.gather(2, best[..., None]).mean()
+    truth = torch.stack([iou(logits, valid[:, answer, None]) for answer in (0, 1)], 1).amax(1)
+    return torch.stack([nearest, functional.mse_loss(predicted, truth)]), best[:, 0]
+
+
+def second_round(
+    sam: Sam,
+    feature: Tensor,
+    points: Tensor,
+    first: Tensor,
+    chosen: Tensor,
+    valid: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """One more point, where the chosen mask is wrong, and the mask itself as a prompt."""
+    previous = first[torch.arange(len(first)), chosen][:, None].detach()
+    target = valid[:, 0, None]
+    wrong = (previous > 0) ^ (target > 0.5)
+    weight = wrong.flatten(1).float() + 1e-6
+    index = torch.multinomial(weight, 1, generator=generator)
+    scale = SIZE / TARGET
+    extra = torch.cat([index % TARGET, index // TARGET], 1) * scale + scale / 2
+    labels = torch.cat([torch.ones(len(points), 1), (target > 0.5).flatten(1).gather(1, index).float()], 1)
+    logits, predicted = decode(sam, feature, torch.stack([points, extra], 1), labels, previous)
+    return torch.stack([mask_loss(logits, target).mean(), functional.mse_loss(predicted, iou(logits, target))])
+
+
+def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """20 x focal (gamma 2, as in SAM) + dice for each mask, ``(P, M)``; targets 0 to 1."""
+    target = target.expand_as(logits)
+    entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    share = torch.sigmoid(logits)
+    focal = (entropy * (share - target) ** 2).mean((2, 3))
+    overlap = (share * target).sum((2, 3))
+    dice = 1 - (2 * overlap + 1) / (share.sum((2, 3)) + target.sum((2, 3)) + 1)
+    return 20 * focal + dice
+
+
+def iou(logits: Tensor, target: Tensor) -> Tensor:
+    """IoU of each thresholded mask with the target, ``(P, M)``, without gradient."""
+    mask, target = logits.detach() > 0, target > 0.5
+    return (mask & target).sum((2, 3)) / (mask | target).sum((2, 3)).clamp(min=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/sam_tiny"))
+    parser.add_argument("--steps", type=int, default=SCHEDULE.steps)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--export", action="store_true")
+    arguments = parser.parse_args()
+    torch.manual_seed(SEED)
+    torch.set_num_threads(arguments.threads)
+    sam = build_sam(CONFIG)
+    if arguments.export:
+        sam.load_state_dict(torch.load(arguments.out / "checkpoint.pt", weights_only=True)["model"])
+        export(sam, "sam", CONFIG, ASSET)
+        return
+    schedule = Schedule(arguments.steps, SCHEDULE.batch, SCHEDULE.rate)
+    train(sam, lambda step, batch: losses_of(sam, step, batch), ScenePrompts(SEED), schedule, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
