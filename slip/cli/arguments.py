@@ -1,0 +1,123 @@
+"""The options that commands share, each declared once; the defaults are those of ``slip.options``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from slip.options import Device, Overlap, Precision, PresetName, View
+
+MODELS = "Models"
+OUTPUT = "Output"
+PROPOSALS = "Proposals"
+RANKING = "Ranking"
+
+OF_PRESET = "the preset's"
+"""How --help shows a default that the preset decides."""
+
+Picture = Annotated[
+    str,
+    typer.Argument(metavar="IMAGE", help="The picture; - reads it from standard input.", show_default=False),
+]
+
+Prompt = Annotated[
+    str,
+    typer.Argument(metavar="PROMPT", help='What to look for, as in "a striped bird".', show_default=False),
+]
+
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that exist already.", rich_help_panel=OUTPUT)
+]
+
+MaxMegapixels = Annotated[float, typer.Option(help="Refuse pictures larger than this.")]
+
+Models = Annotated[
+    PresetName,
+    typer.Option(
+        "--preset",
+        help="Which models: tiny is built in and knows drawings, not photographs; base and large are "
+        "fetched at their first use.",
+        rich_help_panel=MODELS,
+    ),
+]
+
+Sam = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|PATH",
+        help="Another SAM: vit_b, vit_l, vit_h, tiny or a checkpoint.",
+        show_default=OF_PRESET,
+        rich_help_panel=MODELS,
+    ),
+]
+
+Clip = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|PATH",
+        help="Another CLIP: tiny, an architecture of open_clip or a checkpoint of slip.",
+        show_default=OF_PRESET,
+        rich_help_panel=MODELS,
+    ),
+]
+
+ClipWeights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TAG|PATH",
+        help="Weights for that architecture: a tag of the catalogue or a checkpoint.",
+        show_default=OF_PRESET,
+        rich_help_panel=MODELS,
+    ),
+]
+
+OnDevice = Annotated[Device, typer.Option(help="Where the models run.", rich_help_panel=MODELS)]
+
+InPrecision = Annotated[
+    Precision, typer.Option(help="Number format the models compute in.", rich_help_panel=MODELS)
+]
+
+PointsPerSide = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="SAM is asked at a grid of this many points a side: more find smaller things and take longer.",
+        rich_help_panel=PROPOSALS,
+    ),
+]
+
+PredIouThresh = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Drop segments SAM trusts less than this.", rich_help_panel=PROPOSALS),
+]
+
+StabilityThresh = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Drop segments whose outline is less stable than this.",
+        rich_help_panel=PROPOSALS,
+    ),
+]
+
+Overlaps = Annotated[
+    Overlap,
+    typer.Option(
+        "--overlap",
+        help="What becomes of overlapping segments: nms drops near-duplicates and keeps parts inside "
+        "wholes; paper drops what lies inside a larger one; none keeps all.",
+        rich_help_panel=PROPOSALS,
+    ),
+]
+
+CropView = Annotated[
+    View,
+    typer.Option(
+        "--view",
+        help="How CLIP sees a segment: black outside it, letterboxed instead of squashed, or on its "
+        "blurred surroundings.",
+        rich_help_panel=RANKING,
+    ),
+]

@@ -1,0 +1,156 @@
+"""What the user sees: data on stdout, everything else on stderr.
+
+rich is imported only where it draws, so that help and errors do not wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import typer
+
+from slip.errors import OutputError, SlipWarning
+
+if TYPE_CHECKING:
+    from slip.types import Prediction, Progress
+
+BROKEN_PIPE = 141
+"""The exit code of a command whose reader went away: 128 + SIGPIPE."""
+
+
+def tell(message: str) -> None:
+    """One line on stderr, whatever line breaks the message holds."""
+    print("slip:", " ".join(message.split()), file=sys.stderr)
+
+
+def emit(data: bytes) -> None:
+    """Bytes on stdout, at once. Exits quietly when nobody reads them any more; raises OutputError."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(BROKEN_PIPE) from None
+        raise OutputError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def emit_paths(paths: Iterable[Path]) -> None:
+    """Paths on stdout, one a line, byte for byte as the file system has them."""
+    for path in paths:
+        emit(os.fsencode(path) + b"\n")
+
+
+def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on a terminal; elsewhere a header and rows with tabs between the values."""
+    if not sys.stdout.isatty():
+        emit("".join("\t".join(row) + "\n" for row in (columns, *rows)).encode())
+        return
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=SIMPLE)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def summary(prediction: Prediction, seconds: float) -> str:
+    """The last line of a search that found something."""
+    best = prediction.best
+    box = f"({best.box.x1}, {best.box.y1}, {best.box.x2}, {best.box.y2})"
+    return (
+        f"{prediction.prompt!r}: score {best.score:.3f}, box {box}, "
+        f"chosen of {segments(len(prediction.segments))}, {seconds:.1f} s"
+    )
+
+
+def segments(count: int) -> str:
+    """A number of segments in words."""
+    return f"{count} segment{'' if count == 1 else 's'}"
+
+
+def open_streams() -> None:
+    """Give closed standard streams somewhere to go, so that no message ends up in the data."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+
+
+def quiet_libraries() -> None:
+    """Keep the warnings and logs of libraries off stderr; show SlipWarning as a note.
+
+    Whoever asks for warnings (``python -W``, PYTHONWARNINGS) gets them all.
+    """
+    import logging
+
+    logging.getLogger().addHandler(logging.NullHandler())
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    warnings.simplefilter("always", SlipWarning)
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, SlipWarning):
+        tell(f"note: {message}")
+    else:
+        print(f"{filename}:{lineno}: {category.__name__}: {message}", file=file or sys.stderr)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A display of the stage and the count on stderr; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Display
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[count]}"),
+    )
+    console = Console(stderr=True)
+    with Display(
+        *columns, TimeElapsedColumn(), console=console, transient=True, redirect_stdout=False
+    ) as display:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = display.add_task(stage, total=None, count="")
+            display.update(
+                tasks[stage], completed=done, total=total or None, count=_count(stage, done, total)
+            )
+
+        yield show
+
+
+def _count(stage: str, done: int, total: int) -> str:
+    """Fetching and verifying count bytes, other stages points, segments or models."""
+    if stage.startswith(("fetch ", "verify ")):
+        return f"{megabytes(done)} of {megabytes(total)}"
+    return f"{done}/{total}"
+
+
+def megabytes(size: int) -> str:
+    """A number of bytes for people, as "375.0 MB"."""
+    return f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,132 @@
+"""``slip segment``: the mask of what a prompt names."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from time import perf_counter
+from typing import Annotated
+
+import typer
+
+from slip.cli import arguments as args
+from slip.cli import console, files
+from slip.cli.results import Plan, Wanted
+from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, PROPOSE, TOP_K, VIEW, ProposeOptions
+
+
+def segment(
+    image: args.Picture,
+    prompt: args.Prompt,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="The mask: a .png file, a folder, or - for standard output.",
+            show_default="STEM.mask.png beside IMAGE",
+            rich_help_panel=args.OUTPUT,
+        ),
+    ] = None,
+    overlay: Annotated[
+        bool,
+        typer.Option(
+            "--overlay",
+            help="Also STEM.overlay.png: the picture with all else dimmed.",
+            rich_help_panel=args.OUTPUT,
+        ),
+    ] = False,
+    cutout: Annotated[
+        bool,
+        typer.Option(
+            "--cutout",
+            help="Also STEM.cutout.png: the found thing, all else transparent.",
+            rich_help_panel=args.OUTPUT,
+        ),
+    ] = False,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Also STEM.json: box, area, scores, runner-ups, models, options, timings.",
+            rich_help_panel=args.OUTPUT,
+        ),
+    ] = False,
+    all_segments: Annotated[
+        bool,
+        typer.Option(
+            "--all-segments",
+            help="Also STEM.segments.png (0 background, 1 the best, 2 the next ...), and STEM.json "
+            "with every segment and its mask as COCO RLE.",
+            rich_help_panel=args.OUTPUT,
+        ),
+    ] = False,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Write the K best masks (the second is STEM.mask.2.png) and list K in the JSON.",
+            show_default=f"1 mask, {TOP_K} in the JSON",
+            rich_help_panel=args.OUTPUT,
+        ),
+    ] = None,
+    overwrite: args.Overwrite = False,
+    preset: args.Models = PRESET,
+    sam: args.Sam = None,
+    clip: args.Clip = None,
+    clip_weights: args.ClipWeights = None,
+    device: args.OnDevice = "auto",
+    precision: args.InPrecision = "auto",
+    points_per_side: args.PointsPerSide = PROPOSE.points_per_side,
+    pred_iou_thresh: args.PredIouThresh = PROPOSE.pred_iou_thresh,
+    stability_thresh: args.StabilityThresh = PROPOSE.stability_thresh,
+    overlap: args.Overlaps = OVERLAP,
+    max_megapixels: args.MaxMegapixels = MAX_MEGAPIXELS,
+    view: args.CropView = VIEW,
+) -> None:
+    """Find what PROMPT names in IMAGE and write its mask.
+
+    The mask is white on black and of the picture's size. The paths of the
+    written files go to standard output, one a line. Where nothing is found, only the JSON is
+    written, and the exit code is 1.
+    """
+    start = perf_counter()
+    wanted = Wanted(overlay, cutout, json, all_segments, top_k)
+    plan = Plan.of(files.name_results(image, output), wanted)
+    files.check(plan.paths, image, overwrite=overwrite)
+    options = ProposeOptions(points_per_side, pred_iou_thresh, stability_thresh)
+
+    from slip.images import encode_png, load_image
+    from slip.outputs import mask_picture
+    from slip.pipeline.slip import Slip
+
+    picture = load_image(files.read_source(image), max_megapixels=max_megapixels)
+    with console.progress() as progress:
+        progress("load models", 0, 1)
+        slip = Slip.load(
+            preset,
+            sam=sam,
+            clip=clip,
+            clip_weights=clip_weights,
+            device=device,
+            precision=precision,
+            options=options,
+            overlap=overlap,
+            view=view,
+            progress=progress,
+        )
+        progress("load models", 1, 1)
+        prediction = slip.segment(picture, prompt, progress)
+
+    used = {"preset": preset, "device": device, "precision": precision, "overlap": overlap, "view": view}
+    contents = plan.contents(picture, prediction, models=slip.models, options=used | asdict(options))
+    written = files.write(contents, overwrite=overwrite)
+    if plan.masks:
+        console.emit_paths(written)
+    elif prediction.found:
+        console.emit(encode_png(mask_picture(prediction.best)))
+    if not prediction.found:
+        console.tell(f"nothing found for {prompt!r}; try more --points-per-side or lower thresholds")
+        raise typer.Exit(1)
+    console.tell(console.summary(prediction, perf_counter() - start))

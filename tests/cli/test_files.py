@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slip.cli.files import check, name_in_folder, name_results, to_json
+from slip.cli.results import Plan, Wanted
+from slip.errors import UsageError
+
+MASK_ONLY = Wanted(overlay=False, cutout=False, json=False, all_segments=False, top_k=None)
+EVERYTHING = Wanted(overlay=True, cutout=True, json=True, all_segments=True, top_k=3)
+
+
+@pytest.mark.parametrize(
+    ("image", "output", "mask", "overlay"),
+    [
+        ("a/scene.png", None, "a/scene.mask.png", "a/scene.overlay.png"),
+        ("a/photo.final.jpg", None, "a/photo.final.mask.png", "a/photo.final.overlay.png"),
+        ("scene.png", "b/bird.png", "b/bird.png", "b/bird.overlay.png"),
+        ("scene.png", "b/bird.mask.png", "b/bird.mask.png", "b/bird.overlay.png"),
+        ("scene.png", "bird.PNG", "bird.PNG", "bird.overlay.png"),
+        ("-", "bird.png", "bird.png", "bird.overlay.png"),
+    ],
+)
+def test_names(image: str, output: str | None, mask: str, overlay: str) -> None:
+    names = name_results(image, output)
+    assert names.mask == Path(mask)
+    assert names.beside("overlay.png") == Path(overlay)
+
+
+def test_names_in_a_folder(tmp_path: Path) -> None:
+    assert name_results("a/scene.png", str(tmp_path)).mask == tmp_path / "scene.mask.png"
+    assert name_results("-", str(tmp_path)).mask == tmp_path / "stdin.mask.png"
+    assert name_in_folder("a/scene.png", str(tmp_path)).beside("json") == tmp_path / "scene.json"
+
+
+@pytest.mark.parametrize(
+    ("image", "output", "remedy"),
+    [("-", None, "-o"), ("scene.png", "bird.jpg", ".png"), ("scene.png", "no/", ".png")],
+)
+def test_no_name(image: str, output: str | None, remedy: str) -> None:
+    with pytest.raises(UsageError, match=remedy):
+        name_results(image, output)
+
+
+def test_plan_of_the_mask_alone() -> None:
+    assert Plan.of(name_results("scene.png", None), MASK_ONLY).paths == [Path("scene.mask.png")]
+
+
+def test_plan_of_everything() -> None:
+    plan = Plan.of(name_results("scene.png", "bird.png"), EVERYTHING)
+    assert [path.name for path in plan.paths] == [
+        "bird.png",
+        "bird.2.png",
+        "bird.3.png",
+        "bird.overlay.png",
+        "bird.cutout.png",
+        "bird.segments.png",
+        "bird.json",
+    ]
+
+
+def test_several_masks_do_not_fit_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False, raising=False)
+    with pytest.raises(UsageError, match="--top-k"):
+        Plan.of(name_results("scene.png", "-"), EVERYTHING)
+
+
+def test_the_picture_itself_is_never_replaced(tmp_path: Path) -> None:
+    picture, link = tmp_path / "scene.png", tmp_path / "link.png"
+    picture.touch()
+    link.symlink_to(picture)
+    for result in (picture, link):
+        with pytest.raises(UsageError, match="the picture itself"):
+            check([result], str(picture), overwrite=True)
+
+
+def test_json_takes_any_text() -> None:
+    assert to_json({"prompt": "rød \udcff"}) == '{\n  "prompt": "rød \\udcff"\n}\n'.encode()

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import pytest
+from cli.runner import COMMAND, run, run_python
+
+import slip
+from slip import options
+
+WIDE = {"COLUMNS": "200", "TERMINAL_WIDTH": "200", "NO_COLOR": "1"}
+HEAVY = {"torch", "cv2", "numpy", "PIL", "open_clip", "rich"}
+
+
+def test_version(tmp_path: Path) -> None:
+    done = run("--version", cwd=tmp_path)
+    assert (done.code, done.lines, done.stderr) == (0, [f"slip {slip.__version__}"], "")
+
+
+def test_help_lists_every_command(tmp_path: Path) -> None:
+    done = run("--help", cwd=tmp_path)
+    text = done.stdout.decode()
+    assert done.code == 0
+    assert all(f"\n  {command} " in text for command in ("segment", "masks", "weights", "doctor"))
+
+
+def test_alone_is_help_on_stderr(tmp_path: Path) -> None:
+    done = run(cwd=tmp_path)
+    assert (done.code, done.stdout) == (2, b"")
+    assert "Usage: slip" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["segment", "--help"], ["masks", "--help"], ["weights", "--help"]],
+)
+def test_help_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
+    code = f"""
+import sys
+sys.argv = ["slip", *{arguments!r}]
+from slip.cli.app import main
+try:
+    main()
+finally:
+    print(*sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)
+"""
+    done = run_python(code, cwd=tmp_path)
+    drawn = {"rich"} if arguments[0] in ("segment", "masks") else set()
+    assert (done.code, set(done.stderr.split())) == (0, drawn)
+
+
+def test_completion_imports_nothing_heavy(tmp_path: Path) -> None:
+    done = run(
+        cwd=tmp_path,
+        env={"_SLIP_COMPLETE": "complete_bash", "COMP_WORDS": "slip seg", "COMP_CWORD": "1"},
+    )
+    assert (done.code, done.lines) == (0, ["segment"])
+    code = """
+import os, sys
+os.environ |= {"_SLIP_COMPLETE": "complete_bash", "COMP_WORDS": "slip segment --", "COMP_CWORD": "2"}
+sys.argv = ["slip"]
+from slip.cli.app import main
+try:
+    main()
+finally:
+    print(*sorted({"torch", "cv2", "numpy"} & set(sys.modules)), file=sys.stderr)
+"""
+    done = run_python(code, cwd=tmp_path)
+    assert "--overlay" in done.lines
+    assert done.stderr.split() == []
+
+
+def test_defaults_are_those_of_the_options(tmp_path: Path) -> None:
+    text = " ".join(run("segment", "--help", cwd=tmp_path, env=WIDE).stdout.decode().split())
+    panels = ("Output", "Models", "Proposals", "Ranking")
+    assert all(f"─ {panel} ─" in text for panel in panels)
+    propose = asdict(options.PROPOSE)
+    shown = [propose[name] for name in ("points_per_side", "pred_iou_thresh", "stability_thresh")]
+    shown += [options.PRESET, options.OVERLAP, options.VIEW, options.MAX_MEGAPIXELS]
+    assert [value for value in shown if f"[default: {value}]" not in text] == []
+    assert f"{options.TOP_K} in the JSON" in text
+
+
+def test_help_answers_almost_as_fast_as_typer_imports(tmp_path: Path) -> None:
+    """Measured at 1.3; the bound leaves room for a busy machine."""
+
+    def seconds(command: list[str]) -> float:
+        start = perf_counter()
+        subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+        return perf_counter() - start
+
+    pairs = [
+        (seconds([str(COMMAND), "--help"]), seconds([sys.executable, "-c", "import typer"])) for _ in range(9)
+    ]
+    assert median(helped / bare for helped, bare in pairs) < 2
