@@ -1,0 +1,125 @@
+"""Stage 3: show each segment to the encoder as a small square picture.
+
+A view is one function from a picture and a segment to a square; VIEWS names them. All work on
+the segment's box, so that the cost follows the boxes and not the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import ceil
+
+import cv2
+import numpy as np
+
+from slip.errors import UsageError
+from slip.options import View
+from slip.types import Box, Image, Segment
+
+CONTEXT = 0.1
+"""``blur``: margin on each side, in longer sides of the box."""
+
+BLUR_SIGMA = 0.05
+"""``blur``: standard deviation of the blur, in longer sides of the box."""
+
+
+def crop_views(image: Image, segments: Sequence[Segment], view: View, size: int) -> Image:
+    """Each segment of ``image`` as a square picture: ``uint8 (N, size, size, 3)`` RGB.
+
+    image: ``uint8 (H, W, 3)`` RGB.
+    view: ``black`` is the paper's (arXiv 2405.07284): black outside the mask, cut to the box,
+    squashed to the square. ``letterbox-black`` keeps the aspect and pads with black around the
+    centre. ``blur`` shows the box with some context, blurred outside the mask, letterboxed.
+
+    Shrinks by area averaging, enlarges by bicubic interpolation. No view cuts any of the mask.
+    Raises UsageError for another view, a size below 1 or segments of another picture.
+    """
+    if view not in VIEWS:
+        raise UsageError(f"view {view!r} is not known; choose from {', '.join(VIEWS)}")
+    if size < 1:
+        raise UsageError(f"crop size {size} is too small; give 1 or more")
+    for segment in segments:
+        if segment.image_size != image.shape[:2]:
+            raise UsageError(
+                f"a segment of a {segment.image_size} picture does not fit one of {image.shape[:2]}"
+            )
+    crops = np.empty((len(segments), size, size, 3), np.uint8)
+    for crop, segment in zip(crops, segments, strict=True):
+        crop[:] = VIEWS[view](image, segment, size)
+    return crops
+
+
+def _black(image: Image, segment: Segment, size: int) -> Image:
+    return _resize(_masked(image, segment), size, size)
+
+
+def _letterbox_black(image: Image, segment: Segment, size: int) -> Image:
+    return _pad(_fit(_masked(image, segment), size), size)
+
+
+def _blur(image: Image, segment: Segment, size: int) -> Image:
+    box = _with_context(segment)
+    sharp = _fit(image[box.slices], size)
+    inside = _fit(_mask_in(segment, box), size)[..., None] / np.float32(255)
+    side = max(segment.box.width, segment.box.height)
+    sigma = BLUR_SIGMA * side * size / max(box.width, box.height)
+    blurred = cv2.GaussianBlur(sharp, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    mixed = np.rint(inside * sharp + (1 - inside) * blurred).astype(np.uint8)
+    return _pad(mixed, size)
+
+
+VIEWS: dict[View, Callable[[Image, Segment, int], Image]] = {
+    "black": _black,
+    "letterbox-black": _letterbox_black,
+    "blur": _blur,
+}
+
+
+def _masked(image: Image, segment: Segment) -> Image:
+    """The segment's box, black outside the mask."""
+    black_outside: Image = cv2.copyTo(image[segment.box.slices], segment.patch.view(np.uint8))
+    return black_outside
+
+
+def _with_context(segment: Segment) -> Box:
+    """The segment's box with a margin, clipped at the picture."""
+    box, (height, width) = segment.box, segment.image_size
+    margin = ceil(CONTEXT * max(box.width, box.height))
+    return Box(
+        max(box.x1 - margin, 0),
+        max(box.y1 - margin, 0),
+        min(box.x2 + margin, width),
+        min(box.y2 + margin, height),
+    )
+
+
+def _mask_in(segment: Segment, box: Box) -> Image:
+    """The mask inside a box around the segment's own: ``uint8 (box.height, box.width)``, 0 or 255."""
+    mask = np.zeros((box.height, box.width), np.uint8)
+    own = segment.box
+    mask[own.y1 - box.y1 : own.y2 - box.y1, own.x1 - box.x1 : own.x2 - box.x1][segment.patch] = 255
+    return mask
+
+
+def _fit(pixels: Image, size: int) -> Image:
+    """Resized, aspect kept, until the longer side is ``size``; no side below 1."""
+    height, width = pixels.shape[:2]
+    scale = size / max(height, width)
+    return _resize(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _pad(pixels: Image, size: int) -> Image:
+    """Centred on a black square."""
+    height, width = pixels.shape[:2]
+    square = np.zeros((size, size, 3), np.uint8)
+    y, x = (size - height) // 2, (size - width) // 2
+    square[y : y + height, x : x + width] = pixels
+    return square
+
+
+def _resize(pixels: Image, width: int, height: int) -> Image:
+    """Each axis by area averaging where it shrinks, by bicubic interpolation where it grows."""
+    shrunk = min(width, pixels.shape[1]), min(height, pixels.shape[0])
+    pixels = cv2.resize(pixels, shrunk, interpolation=cv2.INTER_AREA)
+    grown: Image = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC)
+    return grown

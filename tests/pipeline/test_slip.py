@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import gc
+import io
+import sys
+import types
+
+import numpy as np
+import PIL.Image
+import pytest
+from fakes import COLOURS, FakeEncoder, FakeProposer
+
+from slip import ImageError, Prediction, Slip, UsageError
+from slip.options import OVERLAP, PROPOSE, VIEW, Preset, ProposeOptions
+from slip.pipeline.slip import CROPS_PER_BATCH, choose_models
+from slip.types import Segmenter
+
+
+def scene():
+    """A red, a green and a blue rectangle on black, 30 x 40."""
+    image = np.zeros((30, 40, 3), np.uint8)
+    image[2:8, 3:9], image[10:25, 5:15], image[5:12, 20:38] = COLOURS.values()
+    return image
+
+
+@pytest.fixture
+def slip():
+    return Slip(FakeProposer(), FakeEncoder())
+
+
+def test_the_prompt_chooses_the_segment(slip):
+    for colour, value in COLOURS.items():
+        best = slip.segment(scene(), f"a {colour} thing").best
+        assert (best.mask == (scene() == value).all(axis=2)).all()
+        assert best.score == pytest.approx(1)
+
+
+def test_slip_is_a_segmenter():
+    segmenter: Segmenter = Slip(FakeProposer(), FakeEncoder())
+    prediction = segmenter.segment(scene(), "red")
+    assert isinstance(prediction, Prediction)
+    assert prediction.prompt == "red"
+    assert prediction.image_size == (30, 40)
+    scores = [segment.score for segment in prediction.segments]
+    assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+
+
+def as_path(pixels, folder):
+    path = folder / "scene.png"
+    PIL.Image.fromarray(pixels).save(path)
+    return path
+
+
+def as_bytes(pixels, folder):
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+SOURCES = {
+    "array": lambda pixels, folder: pixels,
+    "pil": lambda pixels, folder: PIL.Image.fromarray(pixels),
+    "path": as_path,
+    "str": lambda pixels, folder: str(as_path(pixels, folder)),
+    "bytes": as_bytes,
+}
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_every_kind_of_picture_does(slip, source, tmp_path):
+    best = slip.segment(source(scene(), tmp_path), "blue").best
+    assert (best.mask == (scene() == (0, 0, 255)).all(axis=2)).all()
+
+
+def test_a_missing_picture_is_an_image_error(slip, tmp_path):
+    with pytest.raises(ImageError):
+        slip.segment(tmp_path / "none.png", "red")
+
+
+def test_one_search_serves_many_prompts(slip):
+    proposals = slip.propose(scene())
+    assert [slip.rank(proposals, colour).best.area for colour in COLOURS] == [36, 150, 126]
+    assert len(slip.proposer.seen) == 1
+    assert slip.encoder.batches == [3]
+    assert slip.encoder.texts == list(COLOURS)
+
+
+def test_crop_features_go_with_their_proposals(slip):
+    proposals = slip.propose(scene())
+    slip.rank(proposals, "red")
+    assert len(slip._features) == 1
+    del proposals
+    gc.collect()
+    assert len(slip._features) == 0
+
+
+def test_two_searches_do_not_share_features(slip):
+    first, second = slip.propose(scene()), slip.propose(scene()[:, ::-1])
+    assert slip.rank(first, "red").best.box.x1 == 3
+    assert slip.rank(second, "red").best.box.x1 == 31
+
+
+def test_proposals_count_what_the_filter_dropped():
+    image = scene()
+    image[2:8, 20] = (0, 0, 254)
+    proposals = Slip(FakeProposer(), FakeEncoder(), overlap="paper").propose(image)
+    assert proposals.found == 4
+    assert [segment.area for segment in proposals.segments] == [123, 36, 6]
+
+
+def test_nothing_found_is_an_empty_prediction(slip):
+    prediction = slip.segment(np.zeros((9, 7, 3), np.uint8), "red")
+    assert not prediction.found
+    assert prediction.image_size == (9, 7)
+    assert slip.encoder.batches == slip.encoder.texts == []
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n\t", "\u3000"])
+def test_an_empty_prompt_is_refused_before_any_work(slip, prompt):
+    with pytest.raises(UsageError, match="the prompt is empty"):
+        slip.segment("missing.png", prompt)
+    proposals = slip.propose(scene())
+    with pytest.raises(UsageError, match="the prompt is empty"):
+        slip.rank(proposals, prompt)
+    assert slip.encoder.batches == []
+
+
+def test_a_prompt_that_is_no_text_is_refused(slip):
+    with pytest.raises(UsageError, match="the prompt is list"):
+        slip.segment(scene(), ["red", "blue"])
+
+
+def many(count):
+    """A row of ``count`` squares of distinct colours."""
+    image = np.zeros((2, 3 * count, 3), np.uint8)
+    for index in range(count):
+        image[:, 3 * index : 3 * index + 2] = (index + 1, 99, 255 - index)
+    return image
+
+
+def test_crops_are_made_and_encoded_in_batches(slip):
+    count = 2 * CROPS_PER_BATCH + 5
+    calls = []
+    prediction = slip.segment(many(count), "blue", lambda *call: calls.append(call))
+    assert len(prediction.segments) == count
+    assert prediction.best.box.x1 == 0
+    assert slip.encoder.batches == [CROPS_PER_BATCH, CROPS_PER_BATCH, 5]
+    steps = (CROPS_PER_BATCH, 2 * CROPS_PER_BATCH, count)
+    assert calls == [("propose", 1, 1), *(("rank", done, count) for done in steps)]
+
+
+def test_timings_name_every_stage(slip):
+    proposals = slip.propose(scene())
+    assert list(proposals.timings) == ["load", "propose", "overlap"]
+    first, later = slip.rank(proposals, "red"), slip.rank(proposals, "blue")
+    assert list(first.timings) == ["load", "propose", "overlap", "crop", "encode", "rank"]
+    assert list(later.timings) == ["load", "propose", "overlap", "encode", "rank"]
+    assert all(seconds >= 0 for seconds in first.timings.values())
+    assert list(proposals.timings) == ["load", "propose", "overlap"]
+
+
+def test_models_are_named(slip):
+    assert slip.models == {"sam": "fake-sam", "clip": "fake-clip"}
+
+
+def test_bad_choices_are_refused():
+    with pytest.raises(UsageError, match="overlap 'soft' is not known; choose from nms, paper, none"):
+        Slip(FakeProposer(), FakeEncoder(), overlap="soft")
+    with pytest.raises(UsageError, match="view 'red' is not known; choose from black"):
+        Slip(FakeProposer(), FakeEncoder(), view="red")
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ({"preset": "base"}, Preset("vit_b", "ViT-B-32", "openai")),
+        ({"preset": "base", "sam": "my.pth"}, Preset("my.pth", "ViT-B-32", "openai")),
+        ({"preset": "base", "clip": "ViT-B-32"}, Preset("vit_b", "ViT-B-32", "openai")),
+        ({"preset": "base", "clip_weights": "my.pt"}, Preset("vit_b", "ViT-B-32", "my.pt")),
+        ({"preset": "base", "clip": "RN50", "clip_weights": "yfcc"}, Preset("vit_b", "RN50", "yfcc")),
+        ({"preset": "base", "clip": "tiny"}, Preset("vit_b", "tiny", None)),
+        ({"preset": "base", "clip": "mine.safetensors"}, Preset("vit_b", "mine.safetensors", None)),
+        ({"preset": "tiny", "sam": "vit_h"}, Preset("vit_h", "tiny", None)),
+    ],
+)
+def test_a_preset_and_what_replaces_its_models(given, expected):
+    assert choose_models(**given) == expected
+
+
+def test_another_architecture_needs_weights():
+    with pytest.raises(UsageError, match="CLIP 'RN50' needs weights; .*--clip-weights"):
+        choose_models("base", clip="RN50")
+
+
+def test_an_unknown_preset_is_named():
+    with pytest.raises(UsageError, match="preset 'huge' is not known; choose from tiny, base, large"):
+        Slip.load("huge")
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """What ``Slip.load`` asked of the device and model modules, none of which load anything."""
+    asked = []
+    device = types.ModuleType("slip.device")
+    device.resolve = lambda *wanted: asked.append(wanted) or "compute"
+    models = types.ModuleType("slip.models")
+    models.load_proposer = lambda *wanted: asked.append(wanted) or FakeProposer()
+    models.load_encoder = lambda *wanted: asked.append(wanted) or FakeEncoder()
+    monkeypatch.setitem(sys.modules, "slip.device", device)
+    monkeypatch.setitem(sys.modules, "slip.models", models)
+    return asked
+
+
+def test_load_asks_for_the_models_of_the_preset(registry):
+    slip = Slip.load("base")
+    assert registry == [
+        ("auto", "auto"),
+        ("vit_b", PROPOSE, "compute", None),
+        ("ViT-B-32", "openai", "compute", None),
+    ]
+    assert (slip.overlap, slip.view) == (OVERLAP, VIEW)
+    assert slip.segment(scene(), "red").found
+
+
+def test_load_passes_on_every_override(registry):
+    options, progress = ProposeOptions(points_per_side=4), lambda *call: None
+    slip = Slip.load(
+        "tiny",
+        sam="my.pth",
+        clip="RN50",
+        clip_weights="yfcc",
+        device="cpu",
+        precision="fp32",
+        options=options,
+        overlap="none",
+        view="blur",
+        progress=progress,
+    )
+    assert registry == [
+        ("cpu", "fp32"),
+        ("my.pth", options, "compute", progress),
+        ("RN50", "yfcc", "compute", progress),
+    ]
+    assert (slip.overlap, slip.view) == ("none", "blur")
+
+
+@pytest.mark.parametrize("bad", [{"overlap": "soft"}, {"view": "red"}, {"clip": "RN50"}])
+def test_load_refuses_bad_values_before_loading(registry, bad):
+    with pytest.raises(UsageError):
+        Slip.load("tiny", **bad)
+    assert registry == []
