@@ -1,0 +1,31 @@
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := examples/meadow.png
+PROMPT := a white striped quadruped
+
+.PHONY: demo test check build
+
+demo: .venv/installed
+	mkdir -p out
+	$(BIN)/slip segment $(DEMO) "$(PROMPT)" --preset tiny --overlay -o out --overwrite
+	@echo "Look at out/meadow.overlay.png"
+
+test: .venv/installed-for-tests
+	$(BIN)/python -m pytest
+
+check: .venv/installed-for-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+build: .venv/installed-for-tests
+	$(BIN)/python -m build
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+.venv/installed-for-tests: .venv/installed
+	$(BIN)/python -m pip install --quiet -e ".[test]"
+	touch $@

@@ -1,0 +1,1 @@
+"""Measuring segmenters: intervals and metrics."""
