@@ -100,7 +100,11 @@ def pipeline(count: int) -> tuple[list[Measured], dict[tuple[Overlap, View], Mea
     compute = resolve("cpu")
     proposer, encoder = load_proposer("tiny", PROPOSE, compute), load_encoder("tiny", None, compute)
     recall = [Measured("critters"), Measured("things"), Measured("parts"), Measured("segments a scene")]
-    chosen = {(overlap, view): Measured(f"{overlap}, {view}") for overlap in get_args(Overlap) for view in get_args(View)}
+    chosen = {
+        (overlap, view): Measured(f"{overlap}, {view}")
+        for overlap in get_args(Overlap)
+        for view in get_args(View)
+    }
     for scene in scenes(count):
         found = propose_segments(proposer, scene.image)
         recall[3].values.append(len(found))
@@ -145,7 +149,9 @@ def show(title: str, rows: Sequence[Measured]) -> Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--masks", type=Path)

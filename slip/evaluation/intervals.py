@@ -22,7 +22,9 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     reach = z * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
-    return max(0.0, centre - reach), min(1.0, centre + reach)
+    low = centre - reach if successes > 0 else 0.0
+    high = centre + reach if successes < trials else 1.0
+    return low, high
 
 
 def bootstrap_mean(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
