@@ -42,7 +42,8 @@ class SceneCrops(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         cv2.setNumThreads(1)
         rng = np.random.default_rng((self.seed, index))
         scene = varied_scene(rng)
-        crops, facts, texts, claims = [], [], [], []
+        crops: list[NDArray[np.uint8]] = []
+        facts, texts, claims = [], [], []
         while len(crops) < CROPS:
             mask, truth = _subject(scene, rng)
             crop = _crop(scene.image, mask, self.size, rng)
@@ -101,8 +102,9 @@ def _fragment(scene: Scene, critter: SceneObject, rng: np.random.Generator) -> M
     if others:
         return np.asarray(whole | scene.mask(others[int(rng.integers(len(others)))]))
     x, y, width, height = cv2.boundingRect(whole.astype(np.uint8))
+    tall, wide = height // 2, width // 2
     merged = np.zeros_like(whole)
-    merged[max(0, y - height // 2) : y + height + height // 2, max(0, x - width // 2) : x + width + width // 2] = True
+    merged[max(0, y - tall) : y + height + tall, max(0, x - wide) : x + width + wide] = True
     return merged
 
 
@@ -110,7 +112,8 @@ def _shaken(mask: Mask, rng: np.random.Generator) -> Mask:
     """The mask with the small errors of a mask model: edges moved, corners rounded."""
     pixels = mask.astype(np.uint8)
     if rng.random() < 0.6:
-        pixels = (cv2.GaussianBlur(pixels * 255, (0, 0), rng.uniform(0.6, 1.8)) > rng.uniform(80, 175)).astype(np.uint8)
+        blurred = cv2.GaussianBlur(pixels * 255, (0, 0), rng.uniform(0.6, 1.8))
+        pixels = (blurred > rng.uniform(80, 175)).astype(np.uint8)
     return pixels.astype(bool) if pixels.any() else mask
 
 
@@ -120,5 +123,3 @@ def _crop(image: Image, mask: Mask, size: int, rng: np.random.Generator) -> NDAr
         return None
     view = list(VIEWS)[int(rng.integers(len(VIEWS)))]
     return np.asarray(crop_views(image, [segment], view, size)[0])
-
-

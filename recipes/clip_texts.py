@@ -36,8 +36,15 @@ class Facts:
 
     def codes(self) -> list[int]:
         """As numbers: the kind, then an index or -1 for each of the others."""
-        fields = ((PLANS, self.plan), (tuple(COLOURS), self.colour), (PATTERNS, self.pattern), (tuple(COLOURS), self.accent))
-        return [KINDS.index(self.kind), *(-1 if value is None else names.index(value) for names, value in fields)]
+        colours = tuple(COLOURS)
+        fields = (
+            (PLANS, self.plan),
+            (colours, self.colour),
+            (PATTERNS, self.pattern),
+            (colours, self.accent),
+        )
+        said = (-1 if value is None else names.index(value) for names, value in fields)
+        return [KINDS.index(self.kind), *said]
 
 
 def describe(facts: Facts, rng: np.random.Generator) -> tuple[str, list[int]]:
@@ -79,6 +86,16 @@ def _describe_critter(facts: Facts, rng: np.random.Generator) -> tuple[str, Fact
     if luck < 0.3:
         return with_article(f"{adjective} {facts.colour} critter"), replace(facts, plan=None, accent=None)
     size = str(rng.choice(["", "", "", "small", "large"]))
-    looks = Species("", str(facts.plan), str(facts.colour), str(facts.accent), str(facts.pattern), "", 0, False, (1,) * 5)
+    looks = Species(
+        name="",
+        plan=str(facts.plan),
+        colour=str(facts.colour),
+        accent=str(facts.accent),
+        pattern=str(facts.pattern),
+        ears="none",
+        horns=0,
+        wings=False,
+        build=(1, 1, 1, 1, 1),
+    )
     text = caption(looks, int(rng.integers(3)), size)
     return text, facts if str(facts.accent) in text.split() else replace(facts, accent=None)

@@ -40,6 +40,9 @@ ASSET = Path(__file__).parents[1] / "slip" / "assets" / "clip_tiny.safetensors"
 class Student(nn.Module):
     """The CLIP with the bias that the sigmoid loss needs and the finished model does not."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.clip = build_clip(CONFIG).train()
@@ -65,7 +68,8 @@ class Student(nn.Module):
     def logits(self, images: Tensor, texts: Tensor) -> Tensor:
         """Scaled cosine similarities of every crop with every text, ``(N, M)``."""
         cosine = functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
-        return cosine * self.clip.logit_scale.exp() + self.bias
+        scaled: Tensor = cosine * self.clip.logit_scale.exp() + self.bias
+        return scaled
 
 
 def is_true(facts: Tensor, claims: Tensor) -> Tensor:
@@ -75,7 +79,9 @@ def is_true(facts: Tensor, claims: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/clip_tiny"))
     parser.add_argument("--steps", type=int, default=SCHEDULE.steps)
     parser.add_argument("--threads", type=int, default=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from slip.models.checkpoint import save_checkpoint
+from slip.models.checkpoint import Kind, save_checkpoint
 
 Batch = tuple[Tensor, ...]
 Losses = dict[str, Tensor]
@@ -58,7 +57,8 @@ def train(
             record = _step(model, optimiser, losses_of, step, batch, schedule)
             progress.update(task, advance=1, description=f"loss {record['loss']:.3f}")
             if step % 20 == 0:
-                log.write(json.dumps({"step": step, "seconds": round(time.monotonic() - began, 1), **record}) + "\n")
+                told = {"step": step, "seconds": round(time.monotonic() - began, 1), **record}
+                log.write(json.dumps(told) + "\n")
                 log.flush()
             late = time.monotonic() - began > stop_after
             if (step + 1) % schedule.every == 0 or step + 1 == schedule.steps or late:
@@ -68,7 +68,7 @@ def train(
     return True
 
 
-def export(model: nn.Module, kind: str, config: dict[str, Any], path: Path) -> None:
+def export(model: nn.Module, kind: Kind, config: dict[str, Any], path: Path) -> None:
     """Write the weights as the package loads them: half precision, configuration inside."""
     save_checkpoint(path, kind, config, model.state_dict())
 
@@ -86,7 +86,7 @@ def _step(
     with torch.autocast("cpu", torch.bfloat16):
         losses = losses_of(step, batch)
     optimiser.zero_grad(set_to_none=True)
-    losses["loss"].backward()
+    torch.autograd.backward(losses["loss"])
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
     return {name: round(float(value.detach()), 4) for name, value in losses.items()}
@@ -114,7 +114,7 @@ def _batches(data: Dataset[Any], schedule: Schedule, start: int) -> Iterator[Bat
 def _save(model: nn.Module, optimiser: torch.optim.Optimizer, step: int, out: Path) -> None:
     beside = out / "checkpoint.pt.tmp"
     torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step}, beside)
-    os.replace(beside, out / "checkpoint.pt")
+    beside.replace(out / "checkpoint.pt")
 
 
 def _resume(model: nn.Module, optimiser: torch.optim.Optimizer, out: Path) -> int:

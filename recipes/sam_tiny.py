@@ -66,7 +66,9 @@ def losses_of(sam: Sam, step: int, batch: Batch) -> Losses:
     return {"loss": mask_loss + iou_loss, "mask": mask_loss, "iou": iou_loss}
 
 
-def decode(sam: Sam, feature: Tensor, points: Tensor, labels: Tensor, previous: Tensor | None) -> tuple[Tensor, Tensor]:
+def decode(
+    sam: Sam, feature: Tensor, points: Tensor, labels: Tensor, previous: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Mask logits ``(P, 3 or 1, 64, 64)`` and predicted IoU; one mask once a mask is shown."""
     sparse, dense = sam.prompt_encoder(points=(points, labels), boxes=None, masks=previous)
     logits, predicted = sam.mask_decoder(
@@ -110,7 +112,9 @@ def second_round(
     extra = torch.cat([index % TARGET, index // TARGET], 1) * scale + scale / 2
     labels = torch.cat([torch.ones(len(points), 1), (target > 0.5).flatten(1).gather(1, index).float()], 1)
     logits, predicted = decode(sam, feature, torch.stack([points, extra], 1), labels, previous)
-    return torch.stack([mask_loss(logits, target).mean(), functional.mse_loss(predicted, iou(logits, target))])
+    return torch.stack(
+        [mask_loss(logits, target).mean(), functional.mse_loss(predicted, iou(logits, target))]
+    )
 
 
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -131,7 +135,9 @@ def iou(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/sam_tiny"))
     parser.add_argument("--steps", type=int, default=SCHEDULE.steps)
     parser.add_argument("--threads", type=int, default=1)

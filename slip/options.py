@@ -10,6 +10,8 @@ View = Literal["black", "letterbox-black", "blur"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PresetName = Literal["tiny", "base", "large"]
+Style = Literal["picture", "artwork"]
+Layout = Literal["scenes", "folders"]
 
 OVERLAP: Overlap = "nms"
 VIEW: View = "black"
@@ -70,3 +72,28 @@ PRESETS: dict[PresetName, Preset] = {
     "base": Preset("vit_b", "ViT-B-32", "openai"),
     "large": Preset("vit_h", "ViT-L-14", "openai"),
 }
+
+
+@dataclass(frozen=True)
+class CritterOptions:
+    """What a set of drawn critters holds.
+
+    layout: ``scenes`` of several critters with annotations, or class ``folders`` of portraits.
+    count: scenes, or portraits of each species; None for the layout's own number.
+    size: side of the square pictures in pixels.
+    style: ``picture`` on a background, or ``artwork`` on white.
+    critters, distractors: how many of each a scene holds; folders have none of it.
+    """
+
+    layout: Layout = "scenes"
+    count: int | None = None
+    size: int = 256
+    seed: int = 0
+    style: Style = "picture"
+    critters: int = 4
+    distractors: int = 2
+
+
+CRITTERS = CritterOptions()
+CRITTER_COUNTS: dict[Layout, int] = {"scenes": 100, "folders": 20}
+PORTRAIT_SIZE = 128

@@ -32,6 +32,13 @@ class Part:
 Plan = Callable[[Species, np.random.Generator], list[Part]]
 
 
+def parts_of(plan: str) -> tuple[str, ...]:
+    """The names in PARTS that critters of a body plan can have."""
+    full = Species("", plan, "red", "blue", "plain", "long", 2, True, (1, 1, 1, 1, 1))
+    names = {part.name for part in body_parts(full, np.random.default_rng(0))}
+    return tuple(name for name in PARTS if name in names)
+
+
 def body_parts(species: Species, rng: np.random.Generator) -> list[Part]:
     """The parts of one critter in a pose of its own, back to front, facing right."""
     return PLANS[species.plan](species, rng)
@@ -43,12 +50,15 @@ def _quadruped(species: Species, rng: np.random.Generator) -> list[Part]:
     hip, floor = 0.05 + thick * 0.5, 0.42 + 0.38 * legs
     stride = rng.uniform(-0.16, 0.16, 4)
     feet = [(-half * 0.78, stride[0]), (half * 0.62, stride[1])]
-    far = [Part("leg", limb((x + 0.1, hip), (x + 0.12, 0.4), (x + 0.12 + s, floor - 0.05), (0.1, 0.075)), "far")
-           for x, s in feet]
+    far = [
+        Part("leg", limb((x + 0.1, hip), (x + 0.12, 0.4), (x + 0.12 + s, floor - 0.05), (0.1, 0.075)), "far")
+        for x, s in feet
+    ]
     near = [Part("leg", limb((x, hip), (x - 0.03, 0.45), (x - s, floor), (0.12, 0.085))) for x, s in feet]
     lift = rng.uniform(-0.35, 0.2)
-    back = limb((-half * 0.85, -0.02), (-half - 0.25 * tail, -0.05), (-half - 0.32 * tail, lift * tail - 0.2), (0.07, 0.04))
-    tuft = ellipse(-half - 0.32 * tail, lift * tail - 0.22, 0.1, 0.09)
+    end = -half - 0.32 * tail
+    back = limb((-half * 0.85, -0.02), (-half - 0.25 * tail, -0.05), (end, lift * tail - 0.2), (0.07, 0.04))
+    tuft = ellipse(end, lift * tail - 0.22, 0.1, 0.09)
     at = (half + 0.12, -0.32 + rng.uniform(-0.1, 0.12))
     neck = limb((half * 0.6, 0.0), (half * 0.9, -0.1), at, (0.17 * round_, 0.14))
     wing = [Part("wing", leaf((0.0, -0.1), (-0.35, -0.85), 0.17, 0.15), "accent")] if species.wings else []
@@ -69,11 +79,13 @@ def _biped(species: Species, rng: np.random.Generator) -> list[Part]:
     wide, tall = 0.28 * round_, 0.34 * length
     top, floor = -0.42, 0.55 + 0.32 * legs
     swing = rng.uniform(-0.12, 0.12, 2)
-    parts = [
-        Part("tail", limb((-0.1, 0.25), (-0.45, 0.45), (-0.5 * tail - 0.1, 0.0 + rng.uniform(-0.2, 0.3)), (0.09, 0.03)), "far"),
-    ]
+    tip = (-0.5 * tail - 0.1, rng.uniform(-0.2, 0.3))
+    parts = [Part("tail", limb((-0.1, 0.25), (-0.45, 0.45), tip, (0.09, 0.03)), "far")]
     if species.wings:
-        parts += [Part("wing", leaf((side * 0.1, -0.1), (side * 0.75, -0.55), 0.17, -side * 0.2), "accent") for side in (-1, 1)]
+        parts += [
+            Part("wing", leaf((side * 0.1, -0.1), (side * 0.75, -0.55), 0.17, -side * 0.2), "accent")
+            for side in (-1, 1)
+        ]
     for side, s in zip((-1, 1), swing, strict=True):
         x = side * wide * 0.55
         parts.append(Part("leg", limb((x, 0.25), (x, 0.5), (x + s, floor - 0.04), (0.12, 0.09))))
@@ -81,8 +93,9 @@ def _biped(species: Species, rng: np.random.Generator) -> list[Part]:
     reach = rng.uniform(-0.55, 0.35, 2)
     parts.append(Part("body", ellipse(0, 0.05, wide, tall), "colour"))
     for side, y in zip((-1, 1), reach, strict=True):
+        shoulder, elbow = (side * wide * 0.8, -0.1), (side * (wide + 0.16), 0.05)
         hand = (side * (wide + 0.26), y + 0.1)
-        parts.append(Part("arm", limb((side * wide * 0.8, -0.1), (side * (wide + 0.16), 0.05), hand, (0.085, 0.07))))
+        parts.append(Part("arm", limb(shoulder, elbow, hand, (0.085, 0.07))))
     return parts + _head(species, rng, (0.0, top - 0.08), 0.31 * head, profile=False)
 
 
@@ -93,17 +106,17 @@ def _bird(species: Species, rng: np.random.Generator) -> list[Part]:
     raised = rng.random() < 0.4
     tip = (-0.35, -0.85) if raised else (-half - 0.2, 0.12)
     wing = leaf((half * 0.25, -0.08), tip, 0.2 if raised else 0.17, 0.12 if raised else -0.18)
-    feathers = [
-        Part("tail", leaf((-half * 0.6, 0.05), (-half - 0.42 * tail, dy + rng.uniform(-0.05, 0.05)), 0.07), "accent")
-        for dy in (-0.12, 0.02, 0.16)
-    ]
+    ends = [(-half - 0.42 * tail, dy + rng.uniform(-0.05, 0.05)) for dy in (-0.12, 0.02, 0.16)]
+    feathers = [Part("tail", leaf((-half * 0.6, 0.05), end, 0.07), "accent") for end in ends]
+    floor = 0.5 + 0.3 * legs
     claws = [
-        Part("leg", limb((x, thick * 0.8), (x - 0.03, 0.45), (x + 0.04, 0.5 + 0.3 * legs), (0.045, 0.035)), "beak")
+        Part("leg", limb((x, thick * 0.8), (x - 0.03, 0.45), (x + 0.04, floor), (0.045, 0.035)), "beak")
         for x in (-0.08, 0.12)
     ]
-    beak = np.array([(at[0] + 0.15 * head, at[1] - 0.07), (at[0] + 0.44 * head, at[1] + 0.05), (at[0] + 0.14 * head, at[1] + 0.1)])
-    crest = [Part("horn", leaf((at[0] - 0.05, at[1] - 0.15), (at[0] - 0.2, at[1] - 0.42), 0.06, 0.2), "accent")]
-    eye = _eye((at[0] + 0.07, at[1] - 0.04), 0.065 * head, rng)
+    x, y = at
+    beak = np.array([(x + 0.15 * head, y - 0.07), (x + 0.44 * head, y + 0.05), (x + 0.14 * head, y + 0.1)])
+    crest = [Part("horn", leaf((x - 0.05, y - 0.15), (x - 0.2, y - 0.42), 0.06, 0.2), "accent")]
+    eye = _eye((x + 0.07, y - 0.04), 0.065 * head, rng)
     return [
         *feathers,
         *claws,
@@ -141,7 +154,8 @@ def _serpent(species: Species, rng: np.random.Generator) -> list[Part]:
     head, length, _, tail, round_ = species.build
     s = np.linspace(0, 1, 40)
     phase, waves = rng.uniform(-0.5, 0.5), rng.uniform(1.0, 1.6)
-    line = np.stack([-0.85 + 1.5 * s, 0.3 * length * np.sin(2 * np.pi * waves * s + phase) * (0.4 + 0.6 * s) + 0.1], 1)
+    sway = 0.3 * length * np.sin(2 * np.pi * waves * s + phase) * (0.4 + 0.6 * s) + 0.1
+    line = np.stack([-0.85 + 1.5 * s, sway], 1)
     line[:, 1] -= 0.25 * s**3
     width = 0.14 * round_ * np.minimum(1, 0.12 + 1.8 * s) * np.ones_like(s)
     cut = int(9 * tail)
@@ -157,7 +171,9 @@ def _blob(species: Species, rng: np.random.Generator) -> list[Part]:
     head, length, legs, _, round_ = species.build
     wobble = rng.normal(0, [[0.05], [0.03], [0.02]], (3, 2))
     wide, tall = 0.55 * round_, 0.5 * length
-    feet = [Part("leg", ellipse(x, tall * 0.92, 0.17 * legs, 0.1), "accent") for x in (-wide * 0.5, wide * 0.5)]
+    feet = [
+        Part("leg", ellipse(x, tall * 0.92, 0.17 * legs, 0.1), "accent") for x in (-wide * 0.5, wide * 0.5)
+    ]
     arms = [
         Part("arm", leaf((side * wide * 0.8, 0.05), (side * (wide + 0.26), rng.uniform(-0.2, 0.25)), 0.09))
         for side in (-1, 1)
@@ -178,25 +194,26 @@ def _bug(species: Species, rng: np.random.Generator) -> list[Part]:
     head, length, legs, _, round_ = species.build
     half, thick = 0.46 * length, 0.3 * round_
     reach = thick + 0.3 * legs
-    stance = (-half * 0.6, 0.0, half * 0.6)
-    legs_near = [
-        Part("leg", limb((x, 0.08), (x + 0.1, reach * 0.4), (x + rng.uniform(-0.12, 0.12) + 0.04, reach), (0.05, 0.03)), "pupil")
-        for x in stance
+    stance = [(x, x + rng.uniform(-0.12, 0.12) + 0.04) for x in (-half * 0.6, 0.0, half * 0.6)]
+    feet = [
+        Part("leg", limb((x, 0.08), (x + 0.1, reach * 0.4), (foot, reach), (0.05, 0.03)), "pupil")
+        for x, foot in stance
     ]
-    at = (half + 0.08, -0.04)
+    x, y = at = (half + 0.08, -0.04)
     feelers = [
-        Part("antenna", limb(at, (at[0] + 0.1, at[1] - 0.35), (at[0] + dx, at[1] - 0.45), (0.03, 0.022)), "pupil")
+        Part("antenna", limb(at, (x + 0.1, y - 0.35), (x + dx, y - 0.45), (0.03, 0.022)), "pupil")
         for dx in (0.12, 0.34)
     ]
-    wings = [Part("wing", leaf((half * 0.4, -0.1), (-half - 0.12, -0.36), 0.16, 0.18), "accent")] if species.wings else []
+    wing = Part("wing", leaf((half * 0.4, -0.1), (-half - 0.12, -0.36), 0.16, 0.18), "accent")
+    wings = [wing] if species.wings else []
     return [
-        *legs_near,
+        *feet,
         *feelers,
-        *_horns(species, (at[0] + 0.1, at[1] - 0.05), 0.22),
-        Part("head", ellipse(*at, 0.2 * head, 0.19 * head), "accent"),
+        *_horns(species, (x + 0.1, y - 0.05), 0.22),
+        Part("head", ellipse(x, y, 0.2 * head, 0.19 * head), "accent"),
         Part("body", ellipse(-0.08, -0.05, half, thick), "colour"),
         *wings,
-        *_eye((at[0] + 0.09, at[1] - 0.04), 0.07 * head, rng),
+        *_eye((x + 0.09, y - 0.04), 0.07 * head, rng),
     ]
 
 
@@ -207,9 +224,11 @@ def _squid(species: Species, rng: np.random.Generator) -> list[Part]:
     for x in np.linspace(-wide * 0.8, wide * 0.8, 5):
         sway = rng.uniform(-0.25, 0.25)
         line = bezier((x, 0.1), (x * 1.5 + sway, 0.5), (x * 1.9 - sway, 0.45 + 0.42 * legs))
-        arms.append(Part("tentacle", ribbon(line, (0.1, 0.04)), "far" if x in (-wide * 0.4, wide * 0.4) else "plain"))
+        paint = "far" if x in (-wide * 0.4, wide * 0.4) else "plain"
+        arms.append(Part("tentacle", ribbon(line, (0.1, 0.04)), paint))
+    reach = wide + 0.22 * tail
     fins = [
-        Part("fin", leaf((side * wide * 0.5, -0.45), (side * (wide + 0.22 * tail), -0.62), 0.1, side * 0.2), "accent")
+        Part("fin", leaf((side * wide * 0.5, -0.45), (side * reach, -0.62), 0.1, side * 0.2), "accent")
         for side in (-1, 1)
     ]
     return [
@@ -228,7 +247,8 @@ def _head(species: Species, rng: np.random.Generator, at: Point, size: float, pr
     face = _eye((x + 0.3 * size, y - 0.2 * size), 0.24 * size, rng)
     if not profile:
         front = [Part("head", ellipse(x, y + 0.42 * size, 0.45 * size, 0.32 * size), "pale")]
-        face = [part for side in (-1, 1) for part in _eye((x + side * 0.42 * size, y - 0.1 * size), 0.2 * size, rng)]
+        left, right = ((x + side * 0.42 * size, y - 0.1 * size) for side in (-1, 1))
+        face = [*_eye(left, 0.2 * size, rng), *_eye(right, 0.2 * size, rng)]
     skull = Part("head", ellipse(x, y, size, 0.9 * size))
     muzzle = [*front, skull] if profile else [skull, *front]
     return [*_horns(species, crown, 1.3 * size), *_ears(species, crown, 0.55 * size, rng), *muzzle, *face]
@@ -237,20 +257,25 @@ def _head(species: Species, rng: np.random.Generator, at: Point, size: float, pr
 def _ears(species: Species, crown: Point, gap: float, rng: np.random.Generator) -> list[Part]:
     x, y = crown
     tilt = rng.uniform(-0.1, 0.1)
-    shapes: dict[str, Callable[[float], Polygon]] = {
-        "pointed": lambda side: leaf((x + side * gap, y + 0.12), (x + side * gap * 1.5 + tilt, y - 0.22), 0.1),
-        "round": lambda side: ellipse(x + side * gap * 1.25, y - 0.02, 0.12, 0.12),
-        "long": lambda side: leaf((x + side * gap * 0.7, y + 0.1), (x + side * gap * 1.3 + tilt, y - 0.46), 0.09, 0.1 * side),
-    }
-    if species.ears == "none":
-        return []
-    return [Part("ear", shapes[species.ears](side)) for side in (-1, 1)]
+
+    def ear(side: int) -> Polygon:
+        if species.ears == "pointed":
+            return leaf((x + side * gap, y + 0.12), (x + side * gap * 1.5 + tilt, y - 0.22), 0.1)
+        if species.ears == "round":
+            return ellipse(x + side * gap * 1.25, y - 0.02, 0.12, 0.12)
+        tip = (x + side * gap * 1.3 + tilt, y - 0.46)
+        return leaf((x + side * gap * 0.7, y + 0.1), tip, 0.09, 0.1 * side)
+
+    return [] if species.ears == "none" else [Part("ear", ear(side)) for side in (-1, 1)]
 
 
 def _horns(species: Species, crown: Point, length: float) -> list[Part]:
     x, y = crown
     spread = {0: (), 1: (0.0,), 2: (-0.09, 0.11)}[species.horns]
-    return [Part("horn", leaf((x + dx, y + 0.1), (x + 2.2 * dx + 0.05, y - length), 0.06, 0.1), "pale") for dx in spread]
+    return [
+        Part("horn", leaf((x + dx, y + 0.1), (x + 2.2 * dx + 0.05, y - length), 0.06, 0.1), "pale")
+        for dx in spread
+    ]
 
 
 def _eye(at: Point, size: float, rng: np.random.Generator) -> list[Part]:

@@ -6,11 +6,28 @@ from slip.data.critters.species import Species
 
 TRAITS = {
     "plain": ("plain {colour} {plan}", "plain-coloured {colour} {plan}", "all {colour} {plan}"),
-    "striped": ("{colour} striped {plan}", "{colour} {plan} with {accent} stripes", "{colour} {plan} with stripes"),
-    "spotted": ("{colour} spotted {plan}", "{colour} {plan} with {accent} spots", "{colour} {plan} with spots"),
-    "patched": ("{colour} patched {plan}", "{colour} {plan} with {accent} patches", "{colour} and {accent} {plan}"),
-    "belly": ("{colour} {plan} with {accent_a} belly", "{accent}-bellied {colour} {plan}", "{colour} {plan} with {accent_a} underside"),
-}  # fmt: skip
+    "striped": (
+        "{colour} striped {plan}",
+        "{colour} {plan} with {accent} stripes",
+        "{colour} {plan} with stripes",
+    ),
+    "spotted": (
+        "{colour} spotted {plan}",
+        "{colour} {plan} with {accent} spots",
+        "{colour} {plan} with spots",
+    ),
+    "patched": (
+        "{colour} patched {plan}",
+        "{colour} {plan} with {accent} patches",
+        "{colour} and {accent} {plan}",
+    ),
+    "belly": (
+        "{colour} {plan} with {accent_a} belly",
+        "{accent}-bellied {colour} {plan}",
+        "{colour} {plan} with {accent_a} underside",
+    ),
+}
+"""The phrasings of each pattern. What they say of a species is all true of it."""
 
 
 def with_article(phrase: str) -> str:

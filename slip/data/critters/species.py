@@ -7,8 +7,11 @@ from itertools import product
 
 import numpy as np
 
+from slip.errors import UsageError
+
 PLANS = ("quadruped", "biped", "bird", "fish", "serpent", "blob", "bug", "squid")
 PATTERNS = ("plain", "striped", "spotted", "patched", "belly")
+EARS = ("none", "pointed", "round", "long")
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (208, 44, 44),
     "orange": (240, 134, 36),
@@ -32,9 +35,11 @@ class Species:
 
     colour, accent: names in COLOURS; the accent paints pattern, wings and fins.
     pattern: one of PATTERNS.
-    ears: ``none``, ``pointed``, ``round`` or ``long``. horns: 0, 1 or 2.
+    ears: one of EARS. horns: 0, 1 or 2.
     wings: whether a plan without wings carries a pair.
-    build: five proportions around 1: head, length, legs, tail, roundness.
+    build: five proportions around 1: head, length, legs, tail, roundness; each from 0.5 to 2.
+
+    Raises UsageError for a value that cannot be drawn.
     """
 
     name: str
@@ -47,6 +52,23 @@ class Species:
     wings: bool
     build: tuple[float, float, float, float, float]
 
+    def __post_init__(self) -> None:
+        allowed: dict[str, tuple[object, ...]] = {
+            "plan": PLANS,
+            "colour": tuple(COLOURS),
+            "accent": tuple(COLOURS),
+            "pattern": PATTERNS,
+            "ears": EARS,
+            "horns": (0, 1, 2),
+        }
+        for field, values in allowed.items():
+            value = getattr(self, field)
+            if value not in values:
+                known = ", ".join(map(str, values))
+                raise UsageError(f"no species has the {field} {value!r}; choose one of {known}")
+        if len(self.build) != 5 or not all(0.5 <= value <= 2 for value in self.build):
+            raise UsageError(f"build is {self.build}; give five proportions from 0.5 to 2")
+
 
 def all_species() -> tuple[Species, ...]:
     """The 151 species, always the same; no two share plan, colour and pattern."""
@@ -54,13 +76,16 @@ def all_species() -> tuple[Species, ...]:
     looks = list(product(PLANS, COLOURS, PATTERNS))
     chosen = rng.permutation(len(looks))[:COUNT]
     names = _names(rng)
-    return tuple(_species(name, *looks[index], rng) for name, index in zip(names, chosen, strict=True))
+    return tuple(
+        _species(name, plan, colour, pattern, rng)
+        for name, (plan, colour, pattern) in zip(names, (looks[index] for index in chosen), strict=True)
+    )
 
 
 def random_species(rng: np.random.Generator) -> Species:
     """A species without a place in the catalogue, for variety in training."""
-    looks = (str(rng.choice(PLANS)), str(rng.choice(list(COLOURS))), str(rng.choice(PATTERNS)))
-    return _species("unnamed", *looks, rng)
+    plan, colour = str(rng.choice(PLANS)), str(rng.choice(list(COLOURS)))
+    return _species("unnamed", plan, colour, str(rng.choice(PATTERNS)), rng)
 
 
 def _species(name: str, plan: str, colour: str, pattern: str, rng: np.random.Generator) -> Species:
@@ -71,7 +96,7 @@ def _species(name: str, plan: str, colour: str, pattern: str, rng: np.random.Gen
         colour=colour,
         accent=str(rng.choice([other for other in COLOURS if _differ(colour, other)])),
         pattern=pattern,
-        ears=str(rng.choice(["none", "pointed", "round", "long"], p=[0.25, 0.3, 0.25, 0.2])),
+        ears=str(rng.choice(EARS, p=[0.25, 0.3, 0.25, 0.2])),
         horns=int(rng.choice([0, 1, 2], p=[0.6, 0.2, 0.2])),
         wings=bool(rng.random() < 0.2),
         build=(head, length, legs, tail, roundness),
@@ -84,12 +109,12 @@ def _differ(one: str, other: str) -> bool:
 
 
 def _names(rng: np.random.Generator) -> list[str]:
-    onsets = "b br d dr f fl g gl k l m n p pl r s sk t tr v z".split()
-    vowels = "a e i o u oo ai".split()
-    endings = "x n l ra mo zo ki bi th rn dle sk".split()
+    onsets = sorted([*"bdfgklmnprstvz", "br", "dr", "fl", "gl", "pl", "sk", "tr"])
+    vowels = ["a", "e", "i", "o", "u", "oo", "ai"]
+    endings = ["x", "n", "l", "ra", "mo", "zo", "ki", "bi", "th", "rn", "dle", "sk"]
     names: dict[str, None] = {}
     while len(names) < COUNT:
         syllables = [rng.choice(onsets) + rng.choice(vowels) for _ in range(int(rng.integers(1, 3)))]
-        names.setdefault(("".join(syllables) + rng.choice(onsets[:1] + ["l", "m", "r"]) + rng.choice(["a", "o", "i"])
-                          + rng.choice(endings)).capitalize())
+        tail = rng.choice(["b", "l", "m", "r"]) + rng.choice(["a", "o", "i"]) + rng.choice(endings)
+        names["".join([*syllables, tail]).capitalize()] = None
     return list(names)

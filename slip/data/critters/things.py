@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from slip.data.critters.backgrounds import texture
-from slip.data.critters.draw import Sprite, tint
+from slip.data.critters.draw import OVER, Sprite, crops, shrink, tint
 from slip.data.critters.shapes import Polygon, blob, ellipse, leaf, limb, rotation
 from slip.data.critters.species import COLOURS
 
@@ -19,26 +18,22 @@ Shape = Callable[[np.random.Generator], list[tuple[Polygon, float]]]
 
 def draw_thing(kind: str, colour: str, size: int, rng: np.random.Generator) -> Sprite:
     """A thing of THINGS in a named colour, about ``size`` pixels across."""
-    side = 2 * size
+    side = OVER * size
     turn = rotation(rng.uniform(-25, 25))
     grain = 1 + rng.uniform(0.02, 0.2) * texture(side, rng)
-    light = cv2.resize(rng.uniform(0.75, 1.15, (2, 2)).astype(np.float32), (side, side))
+    grain *= cv2.resize(rng.uniform(0.75, 1.15, (2, 2)).astype(np.float32), (side, side))
     paint = tint(COLOURS[colour], rng)
-    rgb = np.zeros((side, side, 3), np.float32)
+    rgb = np.zeros((3, side, side), np.float32)
     alpha = np.zeros((side, side), np.uint8)
     for outline, brightness in THINGS[kind](rng):
         shape = np.zeros((side, side), np.uint8)
         points = (outline @ turn.T * 0.46 + 0.5) * side
         cv2.fillPoly(shape, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
-        fill = np.clip(paint * brightness, 0, 255) * (grain * light)[..., None]
-        rgb = np.where(shape[..., None] > 0, fill, rgb)
+        np.multiply(np.clip(paint * brightness, 0, 255), grain, out=rgb, where=shape > 0)
         alpha = np.maximum(alpha, shape)
-    small_alpha = cv2.resize(alpha, (size, size), interpolation=cv2.INTER_AREA)
-    small_rgb = cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA)
-    rgba = np.dstack([np.clip(small_rgb, 0, 255).astype(np.uint8), small_alpha])
-    x, y, width, height = cv2.boundingRect(small_alpha)
-    crop = np.ascontiguousarray(rgba[y : y + height, x : x + width])
-    return Sprite(crop, np.zeros(crop.shape[:2], np.uint8))
+    alpha = cv2.resize(alpha, (size, size), interpolation=cv2.INTER_AREA)
+    crop, fine = crops(alpha)
+    return Sprite(shrink(rgb, fine, alpha[crop]), np.zeros_like(alpha[crop]))
 
 
 def _rock(rng: np.random.Generator) -> list[tuple[Polygon, float]]:
