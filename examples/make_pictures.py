@@ -3,17 +3,22 @@
 import sys
 from pathlib import Path
 
-from slip.data.critters import make_scene
+from slip.data.critters import Scene, make_scene
 from slip.images import encode_png
 from slip.outputs import write_file
 
 SCENES = {"meadow": 1055, "hills": 1136, "dusk": 1182, "field": 1276}
 
 
+def draw(name: str) -> Scene:
+    """The scene of that name: 512 px, five critters and three things."""
+    return make_scene(SCENES[name], size=512, critters=5, distractors=3)
+
+
 def main(folder: Path) -> None:
-    """Write one 512 px scene of five critters and three things for each name."""
-    for name, seed in SCENES.items():
-        scene = make_scene(seed, size=512, critters=5, distractors=3)
+    """Write every scene as a PNG."""
+    for name in SCENES:
+        scene = draw(name)
         write_file(folder / f"{name}.png", encode_png(scene.image), overwrite=True)
         print(name, *(critter.caption for critter in scene.critters), sep="\n    ")
 

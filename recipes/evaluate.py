@@ -62,6 +62,7 @@ class Remembered:
     """A proposer that gives what was found before, so that filters and views share one search."""
 
     name = "remembered"
+    image_size = 1 << 16
 
     def __init__(self, segments: list[Segment]) -> None:
         self.segments = segments

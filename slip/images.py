@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import warnings
@@ -14,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 import PIL.ExifTags
 import PIL.Image
+import PIL.ImageFile
 from numpy.typing import NDArray
 
 from slip.errors import ImageError, SlipWarning, UsageError
@@ -49,14 +51,15 @@ def load_image(source: Source, *, max_megapixels: float = MAX_MEGAPIXELS) -> Ima
     transparent is composited on white, so that colours hidden under alpha never show. Of an
     animation or a file of several pages the first frame is used, with a SlipWarning.
 
-    max_megapixels: refuse larger pictures, judged by their header before any decoding.
+    max_megapixels: refuse to decode larger pictures, judged by their header. What is in memory
+    already, an array or a Pillow image that was not read from a file, has no limit.
 
     Raises ImageError for what cannot be read whole, UsageError for a limit that is not positive.
     """
     if not max_megapixels > 0:
         raise UsageError(f"max_megapixels is {max_megapixels}; give a number above 0")
     if isinstance(source, np.ndarray):
-        return _from_array(source, max_megapixels)
+        return _from_array(source)
     if isinstance(source, PIL.Image.Image):
         return _from_pillow(source, max_megapixels)
     if isinstance(source, bytes):
@@ -87,14 +90,14 @@ def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     return out.getvalue()
 
 
-def _from_array(array: NDArray[Any], max_megapixels: float) -> Image:
+def _from_array(array: NDArray[Any]) -> Image:
     if array.dtype != np.uint8:
         raise ImageError(f"the picture is a {array.dtype} array; {_array_remedy(array.dtype)}")
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise ImageError(
             f"the picture is an array of shape {array.shape}; give (H, W), (H, W, 3) RGB or (H, W, 4) RGBA"
         )
-    _check_size((array.shape[1], array.shape[0]), "the picture", max_megapixels)
+    _check_size((array.shape[1], array.shape[0]), "the picture")
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)
     if array.shape[2] == 4:
@@ -113,7 +116,8 @@ def _array_remedy(dtype: np.dtype[Any]) -> str:
 
 
 def _from_pillow(picture: PIL.Image.Image, max_megapixels: float) -> Image:
-    _check_size(picture.size, "the picture", max_megapixels)
+    from_file = isinstance(picture, PIL.ImageFile.ImageFile)
+    _check_size(picture.size, "the picture", max_megapixels if from_file else math.inf)
     with _refusing("the picture"):
         _load(picture)
         return _upright(picture, "the picture")
@@ -166,7 +170,7 @@ def _load(picture: PIL.Image.Image) -> None:
         picture.load()
 
 
-def _check_size(size: tuple[int, int], name: str, max_megapixels: float) -> None:
+def _check_size(size: tuple[int, int], name: str, max_megapixels: float = math.inf) -> None:
     width, height = size
     if width * height == 0:
         raise ImageError(f"{name} is {width} x {height}: it has no pixels; give one that has")
@@ -174,7 +178,7 @@ def _check_size(size: tuple[int, int], name: str, max_megapixels: float) -> None
     if megapixels > max_megapixels:
         raise ImageError(
             f"{name} is {width} x {height}, {megapixels:.4g} megapixels; the limit is {max_megapixels:g}; "
-            "raise it with --max-megapixels (max_megapixels in Python) or shrink the picture"
+            "raise it with --max-megapixels (max_megapixels of load_image in Python) or shrink the picture"
         )
 
 

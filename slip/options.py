@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Overlap = Literal["nms", "paper", "none"]
@@ -16,10 +16,6 @@ Layout = Literal["scenes", "folders"]
 OVERLAP: Overlap = "nms"
 VIEW: View = "black"
 PRESET: PresetName = "base"
-
-WORKING_SIDE = 1024
-"""Pictures with a longer side are reduced to this for the search: SAM looks at no more pixels,
-and ``segment_anything`` needs memory in proportion to points x pixels of what it is given."""
 
 MAX_MEGAPIXELS = 100.0
 """Larger pictures are refused unless the limit is raised."""
@@ -49,8 +45,31 @@ class ProposeOptions:
     stability_thresh: float = 0.95
     points_per_batch: int = 64
 
+    def but(
+        self,
+        points_per_side: int | None = None,
+        pred_iou_thresh: float | None = None,
+        stability_thresh: float | None = None,
+    ) -> ProposeOptions:
+        """The same options with the values that are given; None leaves one as it is."""
+        return replace(
+            self,
+            points_per_side=self.points_per_side if points_per_side is None else points_per_side,
+            pred_iou_thresh=self.pred_iou_thresh if pred_iou_thresh is None else pred_iou_thresh,
+            stability_thresh=self.stability_thresh if stability_thresh is None else stability_thresh,
+        )
+
 
 PROPOSE = ProposeOptions()
+"""For the published SAMs: the thresholds of ``segment_anything``, the paper's points."""
+
+OWN_PROPOSE = {"tiny": ProposeOptions(pred_iou_thresh=0.6, stability_thresh=0.8)}
+"""For SAMs with thresholds of their own: a small one is less sure of good masks."""
+
+
+def propose_options(sam: str) -> ProposeOptions:
+    """How a SAM, by the name or path it is loaded by, is asked where nothing else is said."""
+    return OWN_PROPOSE.get(sam, PROPOSE)
 
 
 @dataclass(frozen=True)

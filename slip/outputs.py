@@ -161,8 +161,11 @@ def report(
 
     all_segments: add each mask as a COCO run-length code, ``rle``.
     """
-    ranked = [_describe(segment, all_segments) for segment in prediction.segments]
-    nothing = dict.fromkeys(("box", "area", "score", "predicted_iou", "stability"))
+    ranked = [
+        {"score": segment.score, **describe(segment, with_rle=all_segments)}
+        for segment in prediction.segments
+    ]
+    nothing = dict.fromkeys(("score", "box", "area", "predicted_iou", "stability"))
     if all_segments:
         nothing["rle"] = None
     told: dict[str, Any] = _plain(
@@ -180,14 +183,17 @@ def report(
     return told
 
 
-def _describe(segment: Segment, with_rle: bool) -> dict[str, Any]:
+def describe(segment: Segment, *, with_rle: bool) -> dict[str, Any]:
+    """A segment without its score, for JSON: ``box``, ``area``, ``predicted_iou``, ``stability``.
+
+    with_rle: add the mask as a COCO run-length code, ``rle``.
+    """
     box = segment.box
     fields = {
         "box": [box.x1, box.y1, box.x2, box.y2],
         "area": segment.area,
-        "score": segment.score,
-        "predicted_iou": segment.predicted_iou,
-        "stability": segment.stability,
+        "predicted_iou": _plain(segment.predicted_iou),
+        "stability": _plain(segment.stability),
     }
     return {**fields, "rle": encode_rle(segment.mask)} if with_rle else fields
 

@@ -34,10 +34,12 @@ class Box:
 
     @property
     def width(self) -> int:
+        """Pixels from left to right."""
         return self.x2 - self.x1
 
     @property
     def height(self) -> int:
+        """Pixels from top to bottom."""
         return self.y2 - self.y1
 
     @property
@@ -58,7 +60,7 @@ class Segment:
 
     patch: ``bool (box.height, box.width)``, the mask inside the box; never empty.
     image_size: (height, width) of the picture.
-    predicted_iou: the mask model's own estimate of its IoU, 0 to 1.
+    predicted_iou: the mask model's own estimate of its IoU, finite; it may stray beyond 0 to 1.
     stability: IoU of the mask with itself at a stricter and a looser threshold, 0 to 1.
     score: cosine similarity with the prompt, -1 to 1; None until ranked.
     """
@@ -133,6 +135,8 @@ class Proposer(Protocol):
     """Finds every segment of a picture, with no text."""
 
     name: str
+    image_size: int
+    """Side in pixels beyond which it sees no more: larger pictures may be reduced to it."""
 
     def propose(self, image: Image, progress: Progress | None = None) -> list[Segment]:
         """Segments of ``image`` in a deterministic order; may be empty."""
@@ -158,4 +162,6 @@ class Encoder(Protocol):
 class Segmenter(Protocol):
     """Anything that answers a picture and a text with ranked segments."""
 
-    def segment(self, image: Image, prompt: str) -> Prediction: ...
+    def segment(self, image: Image, prompt: str) -> Prediction:
+        """The segments of ``image`` ranked against ``prompt``, best first; perhaps none."""
+        ...

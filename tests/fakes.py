@@ -22,6 +22,7 @@ class FakeProposer:
     """A segment for every colour of the picture other than black, darkest first."""
 
     name = "fake-sam"
+    image_size = 1024
 
     def __init__(self) -> None:
         self.seen: list[tuple[int, ...]] = []

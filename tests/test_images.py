@@ -254,14 +254,20 @@ def test_the_size_limit_is_judged_by_the_header(width: int, height: int, told: s
             ImageError, match=f"{width} x {height}, {told} megapixels.*limit is 100;"
         ) as caught:
             load_image(png_header(width, height))
-    assert "--max-megapixels" in str(caught.value) and "max_megapixels in" in str(caught.value)
+    assert "--max-megapixels" in str(caught.value) and "of load_image" in str(caught.value)
 
 
-def test_the_limit_is_ours_for_arrays_and_pillow_images_too() -> None:
-    for source in (COLOUR, PIL.Image.fromarray(COLOUR), encoded(COLOUR)):
+def test_the_limit_guards_what_is_decoded() -> None:
+    for source in (encoded(COLOUR), PIL.Image.open(BytesIO(encoded(COLOUR)))):
         assert load_image(source, max_megapixels=0.0006).shape == COLOUR.shape
         with pytest.raises(ImageError, match="limit is 0.0005"):
             load_image(source, max_megapixels=0.0005)
+
+
+def test_what_is_in_memory_has_no_limit() -> None:
+    large = np.zeros((1, 100_000_001, 3), np.uint8)
+    assert load_image(large) is large
+    assert load_image(PIL.Image.fromarray(COLOUR), max_megapixels=0.0005).shape == COLOUR.shape
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])

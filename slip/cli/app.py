@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from slip import __version__
-from slip.cli import console, doctor, masks, segment, weights
+from slip.cli import console, critters, doctor, masks, segment, weights
 from slip.errors import SlipError
 
 ClickException: type[Exception] = typer.BadParameter.__mro__[2]
@@ -33,6 +33,7 @@ class PlainGroup(TyperGroup):
 app = typer.Typer(cls=PlainGroup, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 app.command()(segment.segment)
 app.command()(masks.masks)
+app.command()(critters.critters)
 app.add_typer(weights.app, name="weights", cls=PlainGroup)
 app.command()(doctor.doctor)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from slip.options import Device, Overlap, Precision, PresetName, View
+from slip.options import OWN_PROPOSE, PROPOSE, Device, Overlap, Precision, PresetName, View
 
 MODELS = "Models"
 OUTPUT = "Output"
@@ -15,6 +15,14 @@ RANKING = "Ranking"
 
 OF_PRESET = "the preset's"
 """How --help shows a default that the preset decides."""
+
+
+def _of_sams(option: str) -> str:
+    """The default of an option of the search, and where a SAM has its own."""
+    usual = getattr(PROPOSE, option)
+    own = {name: getattr(options, option) for name, options in OWN_PROPOSE.items()}
+    return ", ".join([str(usual), *(f"{name} {value}" for name, value in own.items() if value != usual)])
+
 
 Picture = Annotated[
     str,
@@ -79,24 +87,32 @@ InPrecision = Annotated[
 ]
 
 PointsPerSide = Annotated[
-    int,
+    int | None,
     typer.Option(
         min=1,
+        show_default=_of_sams("points_per_side"),
         help="SAM is asked at a grid of this many points a side: more find smaller things and take longer.",
         rich_help_panel=PROPOSALS,
     ),
 ]
 
 PredIouThresh = Annotated[
-    float,
-    typer.Option(min=0, max=1, help="Drop segments SAM trusts less than this.", rich_help_panel=PROPOSALS),
-]
-
-StabilityThresh = Annotated[
-    float,
+    float | None,
     typer.Option(
         min=0,
         max=1,
+        show_default=_of_sams("pred_iou_thresh"),
+        help="Drop segments SAM trusts less than this.",
+        rich_help_panel=PROPOSALS,
+    ),
+]
+
+StabilityThresh = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        show_default=_of_sams("stability_thresh"),
         help="Drop segments whose outline is less stable than this.",
         rich_help_panel=PROPOSALS,
     ),

@@ -25,8 +25,20 @@ BROKEN_PIPE = 141
 
 
 def tell(message: str) -> None:
-    """One line on stderr, whatever line breaks the message holds."""
-    print("slip:", " ".join(message.split()), file=sys.stderr)
+    """One line on stderr; line breaks become spaces, what would control the terminal is escaped."""
+    line = " ".join(message.split())
+    print("slip:", "".join(map(_printable, line)), file=sys.stderr)
+
+
+def note(message: str) -> None:
+    """A line on stderr for what the user should know; the work goes on."""
+    tell(f"note: {message}")
+
+
+def note_tiny(*models: str) -> None:
+    """Say what the built-in models know, where one of ``models`` is built in."""
+    if "tiny" in models:
+        note("the built-in tiny models know drawn critters, not photographs; --preset base is for those")
 
 
 def emit(data: bytes) -> None:
@@ -98,6 +110,10 @@ def quiet_libraries() -> None:
     warnings.showwarning = _show_warning
 
 
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+
+
 def _show_warning(
     message: Warning | str,
     category: type[Warning],
@@ -107,7 +123,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     if issubclass(category, SlipWarning):
-        tell(f"note: {message}")
+        note(str(message))
     else:
         print(f"{filename}:{lineno}: {category.__name__}: {message}", file=file or sys.stderr)
 

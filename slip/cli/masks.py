@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from slip.cli import arguments as args
 from slip.cli import console, files
-from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, PROPOSE, ProposeOptions
-
-if TYPE_CHECKING:
-    from slip.types import Segment
+from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, propose_options
 
 
 def masks(
@@ -35,9 +31,9 @@ def masks(
     sam: args.Sam = None,
     device: args.OnDevice = "auto",
     precision: args.InPrecision = "auto",
-    points_per_side: args.PointsPerSide = PROPOSE.points_per_side,
-    pred_iou_thresh: args.PredIouThresh = PROPOSE.pred_iou_thresh,
-    stability_thresh: args.StabilityThresh = PROPOSE.stability_thresh,
+    points_per_side: args.PointsPerSide = None,
+    pred_iou_thresh: args.PredIouThresh = None,
+    stability_thresh: args.StabilityThresh = None,
     overlap: args.Overlaps = OVERLAP,
     max_megapixels: args.MaxMegapixels = MAX_MEGAPIXELS,
 ) -> None:
@@ -52,28 +48,35 @@ def masks(
     names = files.name_in_folder(image, output)
     picture_file, json_file = names.beside("segments.png"), names.beside("segments.json")
     files.check([picture_file, json_file], image, overwrite=overwrite)
-    options = ProposeOptions(points_per_side, pred_iou_thresh, stability_thresh)
 
     from slip.device import resolve
     from slip.images import encode_png, load_image
-    from slip.models import load_proposer
-    from slip.outputs import index_picture
+    from slip.models import check_options, load_proposer
+    from slip.outputs import describe, index_picture
     from slip.pipeline.overlap import drop_overlaps
     from slip.pipeline.propose import propose_segments
     from slip.pipeline.slip import choose_models
 
+    chosen = choose_models(preset, sam=sam)
+    options = propose_options(chosen.sam).but(points_per_side, pred_iou_thresh, stability_thresh)
+    check_options(options)
     picture = load_image(files.read_source(image), max_megapixels=max_megapixels)
     with console.progress() as progress:
         progress("load models", 0, 1)
-        chosen = choose_models(preset, sam=sam)
         proposer = load_proposer(chosen.sam, options, resolve(device, precision), progress)
         progress("load models", 1, 1)
+        console.note_tiny(chosen.sam)
         found = propose_segments(proposer, picture, progress)
     segments = drop_overlaps(found, overlap)
 
     size = picture.shape[0], picture.shape[1]
     used = {"device": device, "precision": precision, "overlap": overlap, **asdict(options)}
-    told = {"image_size": size, "models": {"sam": proposer.name}, "options": used, **_report(segments)}
+    told = {
+        "image_size": size,
+        "models": {"sam": proposer.name},
+        "options": used,
+        "segments": [describe(segment, with_rle=True) for segment in segments],
+    }
     contents = [(picture_file, encode_png(index_picture(segments, size)))] if segments else []
     console.emit_paths(files.write([*contents, (json_file, files.to_json(told))], overwrite=overwrite))
     if not segments:
@@ -82,21 +85,3 @@ def masks(
     console.tell(
         f"{console.segments(len(segments))}, {len(found)} before overlaps, {perf_counter() - start:.1f} s"
     )
-
-
-def _report(segments: Sequence[Segment]) -> dict[str, Any]:
-    """What the JSON says of the segments, in the numbering of the index picture."""
-    from slip.masks import encode_rle
-
-    return {
-        "segments": [
-            {
-                "box": [segment.box.x1, segment.box.y1, segment.box.x2, segment.box.y2],
-                "area": segment.area,
-                "predicted_iou": segment.predicted_iou,
-                "stability": segment.stability,
-                "rle": encode_rle(segment.mask),
-            }
-            for segment in segments
-        ]
-    }

@@ -11,7 +11,7 @@ import typer
 from slip.cli import arguments as args
 from slip.cli import console, files
 from slip.cli.results import Plan, Wanted
-from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, PROPOSE, TOP_K, VIEW, ProposeOptions
+from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, TOP_K, VIEW, propose_options
 
 
 def segment(
@@ -78,9 +78,9 @@ def segment(
     clip_weights: args.ClipWeights = None,
     device: args.OnDevice = "auto",
     precision: args.InPrecision = "auto",
-    points_per_side: args.PointsPerSide = PROPOSE.points_per_side,
-    pred_iou_thresh: args.PredIouThresh = PROPOSE.pred_iou_thresh,
-    stability_thresh: args.StabilityThresh = PROPOSE.stability_thresh,
+    points_per_side: args.PointsPerSide = None,
+    pred_iou_thresh: args.PredIouThresh = None,
+    stability_thresh: args.StabilityThresh = None,
     overlap: args.Overlaps = OVERLAP,
     max_megapixels: args.MaxMegapixels = MAX_MEGAPIXELS,
     view: args.CropView = VIEW,
@@ -95,12 +95,16 @@ def segment(
     wanted = Wanted(overlay, cutout, json, all_segments, top_k)
     plan = Plan.of(files.name_results(image, output), wanted)
     files.check(plan.paths, image, overwrite=overwrite)
-    options = ProposeOptions(points_per_side, pred_iou_thresh, stability_thresh)
 
     from slip.images import encode_png, load_image
+    from slip.models import check_options
     from slip.outputs import mask_picture
-    from slip.pipeline.slip import Slip
+    from slip.pipeline.slip import Slip, check_prompt, choose_models
 
+    check_prompt(prompt)
+    chosen = choose_models(preset, sam=sam, clip=clip, clip_weights=clip_weights)
+    options = propose_options(chosen.sam).but(points_per_side, pred_iou_thresh, stability_thresh)
+    check_options(options)
     picture = load_image(files.read_source(image), max_megapixels=max_megapixels)
     with console.progress() as progress:
         progress("load models", 0, 1)
@@ -117,6 +121,7 @@ def segment(
             progress=progress,
         )
         progress("load models", 1, 1)
+        console.note_tiny(chosen.sam, chosen.clip)
         prediction = slip.segment(picture, prompt, progress)
 
     used = {"preset": preset, "device": device, "precision": precision, "overlap": overlap, "view": view}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slip.errors import UsageError
+
 if TYPE_CHECKING:
     from slip.device import Compute
     from slip.options import ProposeOptions
@@ -17,10 +19,21 @@ def load_proposer(
 
     Raises UsageError for options out of range and unknown names, WeightsError.
     """
-    from slip.models.sam import SamProposer, check_options, load_sam, name_of
+    from slip.models.sam import SamProposer, load_sam, name_of
 
     check_options(options)
     return SamProposer(load_sam(sam, progress), options, compute, name_of(sam))
+
+
+def check_options(options: ProposeOptions) -> None:
+    """Raise UsageError for an option out of its range."""
+    if not 1 <= options.points_per_side <= 256:
+        raise UsageError(f"points_per_side cannot be {options.points_per_side}; choose 1 to 256")
+    if options.points_per_batch < 1:
+        raise UsageError(f"points_per_batch cannot be {options.points_per_batch}; choose 1 or more")
+    for name in ("pred_iou_thresh", "stability_thresh"):
+        if not 0 <= (value := getattr(options, name)) <= 1:
+            raise UsageError(f"{name} cannot be {value}; choose 0 to 1")
 
 
 def load_encoder(

@@ -106,7 +106,8 @@ def load_strictly(module: torch.nn.Module, state: State, path: Path, expected: s
 
 def _metadata(path: Path) -> dict[str, str]:
     if not path.is_file():
-        raise WeightsError(f"no checkpoint at {path}")
+        remedy = "install slip again" if path.parent == ASSETS else "check the path"
+        raise WeightsError(f"no checkpoint at {path}; {remedy}")
     try:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}

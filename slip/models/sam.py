@@ -19,6 +19,7 @@ from torch import Tensor
 from slip.device import Compute
 from slip.errors import UsageError, WeightsError
 from slip.masks import decode_rle, segment_of
+from slip.models import check_options
 from slip.models.checkpoint import State, built_in, load_strictly, read_checkpoint, read_state
 from slip.options import ProposeOptions
 from slip.types import Image, Progress, Segment
@@ -149,17 +150,6 @@ def _architecture(state: State) -> str | None:
     return OFFICIAL.get(patches.shape[0]) if patches is not None and patches.ndim else None
 
 
-def check_options(options: ProposeOptions) -> None:
-    """Raise UsageError for an option out of its range."""
-    if not 1 <= options.points_per_side <= 256:
-        raise UsageError(f"points_per_side cannot be {options.points_per_side}; choose 1 to 256")
-    if options.points_per_batch < 1:
-        raise UsageError(f"points_per_batch cannot be {options.points_per_batch}; choose 1 or more")
-    for name in ("pred_iou_thresh", "stability_thresh"):
-        if not 0 <= (value := getattr(options, name)) <= 1:
-            raise UsageError(f"{name} cannot be {value}; choose 0 to 1")
-
-
 class SamProposer:
     """Asks SAM at a grid of points and keeps the masks it is sure of.
 
@@ -170,6 +160,7 @@ class SamProposer:
     def __init__(self, sam: Sam, options: ProposeOptions, compute: Compute, name: str) -> None:
         check_options(options)
         self.name = name
+        self.image_size = int(sam.image_encoder.img_size)
         self._compute = compute
         self._generator = _Generator(sam.to(compute.device), options)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, get_args
@@ -17,7 +18,6 @@ from slip.options import (
     OVERLAP,
     PRESET,
     PRESETS,
-    PROPOSE,
     VIEW,
     Device,
     Overlap,
@@ -26,6 +26,7 @@ from slip.options import (
     PresetName,
     ProposeOptions,
     View,
+    propose_options,
 )
 from slip.pipeline.crops import crop_views
 from slip.pipeline.overlap import drop_overlaps
@@ -68,7 +69,7 @@ class Slip:
         clip_weights: str | None = None,
         device: Device = "auto",
         precision: Precision = "auto",
-        options: ProposeOptions = PROPOSE,
+        options: ProposeOptions | None = None,
         overlap: Overlap = OVERLAP,
         view: View = VIEW,
         progress: Progress | None = None,
@@ -78,6 +79,7 @@ class Slip:
         sam: ``vit_b``, ``vit_l``, ``vit_h``, ``tiny`` or the path of a checkpoint.
         clip: ``tiny``, an open_clip architecture or the path of a checkpoint.
         clip_weights: a tag of the catalogue or a path, for ``clip``.
+        options: how SAM is asked; by default as suits it.
 
         Raises UsageError for values that cannot be used, WeightsError for weights that cannot
         be had.
@@ -88,7 +90,7 @@ class Slip:
         from slip.models import load_encoder, load_proposer
 
         compute = resolve(device, precision)
-        proposer = load_proposer(chosen.sam, options, compute, progress)
+        proposer = load_proposer(chosen.sam, options or propose_options(chosen.sam), compute, progress)
         encoder = load_encoder(chosen.clip, chosen.clip_weights, compute, progress)
         return cls(proposer, encoder, overlap=overlap, view=view)
 
@@ -174,10 +176,10 @@ def choose_models(
     if base is None:
         raise UsageError(f"preset {preset!r} is not known; choose from {', '.join(PRESETS)}")
     if clip in (None, base.clip):
-        return Preset(sam or base.sam, base.clip, clip_weights or base.clip_weights)
+        return replace(base, sam=sam or base.sam, clip_weights=clip_weights or base.clip_weights)
     if clip_weights is None and not _brings_weights(clip):
         raise UsageError(f"CLIP {clip!r} needs weights; name a tag or a path with --clip-weights")
-    return Preset(sam or base.sam, clip, clip_weights)
+    return replace(base, sam=sam or base.sam, clip=clip, clip_weights=clip_weights)
 
 
 def _brings_weights(clip: str) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
+import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
-from cli.runner import COMMAND, run, run_python
-from cli.tiny_models import save_models
+from cli.runner import COMMAND, run, run_python, run_warm
 
 from slip.masks import decode_rle
 
@@ -30,11 +30,6 @@ EVERY_SEGMENT = [
 SIZE = (120, 90)
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return save_models(tmp_path_factory.mktemp("models"))
-
-
 @pytest.fixture
 def scene(tmp_path: Path) -> Path:
     picture = PIL.Image.new("RGB", SIZE, "white")
@@ -43,9 +38,9 @@ def scene(tmp_path: Path) -> Path:
     return tmp_path / "scene.png"
 
 
-def test_every_result(scene: Path, models: list[str]) -> None:
+def test_every_result(scene: Path, tiny_models: list[str]) -> None:
     asked = ["--overlay", "--cutout", "--all-segments", "--top-k", "2"]
-    done = run("segment", "scene.png", "a red box", *asked, *models, *EVERY_SEGMENT, cwd=scene.parent)
+    done = run("segment", "scene.png", "a red box", *asked, *tiny_models, *EVERY_SEGMENT, cwd=scene.parent)
     assert done.code == 0, done.stderr
     assert done.lines[0] == "scene.mask.png"
     assert {line for line in done.lines if not (scene.parent / line).is_file()} == set()
@@ -64,14 +59,14 @@ def test_every_result(scene: Path, models: list[str]) -> None:
             assert (picture.mode, picture.size) == (mode, SIZE)
 
 
-def test_from_pipe_to_pipe(scene: Path, models: list[str]) -> None:
-    done = run(
+def test_from_pipe_to_pipe(scene: Path, tiny_models: list[str]) -> None:
+    done = run_warm(
         "segment",
         "-",
         "a red box",
         "-o",
         "-",
-        *models,
+        *tiny_models,
         *EVERY_SEGMENT,
         cwd=scene.parent,
         stdin=scene.read_bytes(),
@@ -81,16 +76,18 @@ def test_from_pipe_to_pipe(scene: Path, models: list[str]) -> None:
     assert [path.name for path in scene.parent.iterdir()] == ["scene.png"]
 
 
-def test_nothing_found(scene: Path, models: list[str]) -> None:
-    done = run("segment", "scene.png", "x", "--json", *models, "--pred-iou-thresh", "1", cwd=scene.parent)
+def test_nothing_found(scene: Path, tiny_models: list[str]) -> None:
+    done = run_warm(
+        "segment", "scene.png", "x", "--json", *tiny_models, "--pred-iou-thresh", "1", cwd=scene.parent
+    )
     assert (done.code, done.lines) == (1, ["scene.json"])
     assert done.stderr.startswith("slip: nothing found for 'x'")
     assert json.loads((scene.parent / "scene.json").read_text())["found"] is False
     assert not (scene.parent / "scene.mask.png").exists()
 
 
-def test_masks_need_no_clip(scene: Path, models: list[str]) -> None:
-    arguments = ["slip", "masks", "scene.png", *models[:2], *EVERY_SEGMENT]
+def test_masks_need_no_clip(scene: Path, tiny_models: list[str]) -> None:
+    arguments = ["slip", "masks", "scene.png", *tiny_models[:2], *EVERY_SEGMENT]
     code = f"""
 import sys
 sys.argv = {arguments!r}
@@ -112,35 +109,33 @@ finally:
     ) == 0
 
 
-def test_an_empty_prompt_is_a_usage_error(scene: Path, models: list[str]) -> None:
-    done = run("segment", "scene.png", " ", *models, cwd=scene.parent)
-    assert (done.code, done.stdout) == (2, b"")
-    assert done.stderr.startswith("slip: error: the prompt is empty")
+def use_as_built_in(folder: Path) -> None:
+    from slip.models import checkpoint
+
+    checkpoint.ASSETS = folder
 
 
-def test_a_long_prompt_is_a_note(scene: Path, models: list[str]) -> None:
-    done = run("segment", "scene.png", "red " * 50, *models, *EVERY_SEGMENT, cwd=scene.parent)
-    note, last = done.stderr.splitlines()
-    assert done.code == 0
-    assert note.startswith("slip: note: ")
-    assert "score" in last
+@pytest.mark.parametrize("command", [["segment", "scene.png", "x"], ["masks", "scene.png"]], ids="-".join)
+def test_the_tiny_models_say_what_they_know(
+    scene: Path, tmp_path_factory: pytest.TempPathFactory, tiny_models: list[str], command: list[str]
+) -> None:
+    assets = tmp_path_factory.mktemp("assets")
+    built_in = partial(use_as_built_in, assets)
+    wanted = [*command, "--preset", "tiny", *EVERY_SEGMENT]
+    missing = run_warm(*wanted, cwd=scene.parent, prepare=built_in)
+    assert (missing.code, missing.stderr.count("\n")) == (4, 1)
+    assert missing.stderr.endswith("sam_tiny.safetensors; install slip again\n")
 
-
-@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-def test_interrupted(scene: Path, models: list[str]) -> None:
-    command = [str(COMMAND), "segment", "scene.png", "x", *models, "--points-per-side", "200"]
-    with subprocess.Popen(command, cwd=scene.parent, stdout=-1, stderr=-1) as process:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(2)
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stdout, stderr) == (130, b"", b"slip: interrupted\n")
-    assert [path.name for path in scene.parent.iterdir()] == ["scene.png"]
+    for kind, path in (("sam", tiny_models[1]), ("clip", tiny_models[3])):
+        shutil.copy(path, assets / f"{kind}_tiny.safetensors")
+    note, last = run_warm(*wanted, cwd=scene.parent, prepare=built_in).stderr.splitlines()
+    assert note.startswith("slip: note: the built-in tiny models know drawn critters, not photographs")
+    assert not last.startswith("slip: error")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes that break with EPIPE")
-def test_nobody_reads(scene: Path, models: list[str]) -> None:
-    command = [str(COMMAND), "segment", "scene.png", "x", "-o", "-", *models, *EVERY_SEGMENT]
+def test_nobody_reads(scene: Path, tiny_models: list[str]) -> None:
+    command = [str(COMMAND), "segment", "scene.png", "x", "-o", "-", *tiny_models, *EVERY_SEGMENT]
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(command, cwd=scene.parent, stdout=writer, stderr=-1, check=False)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from fakes import FakeProposer
 
-from slip.options import WORKING_SIDE
 from slip.pipeline.propose import propose_segments
+
+SIDE = FakeProposer.image_size
 
 
 def picture(height, width):
@@ -15,7 +16,7 @@ def picture(height, width):
     return image
 
 
-@pytest.mark.parametrize("size", [(1, 1), (600, 800), (WORKING_SIDE, 40)])
+@pytest.mark.parametrize("size", [(1, 1), (600, 800), (SIDE, 40)])
 def test_small_pictures_pass_untouched(size):
     proposer = FakeProposer()
     (segment,) = propose_segments(proposer, picture(*size))
@@ -36,9 +37,9 @@ def test_a_small_picture_is_not_copied():
 
 def test_large_pictures_are_searched_reduced_and_answered_at_their_size():
     proposer = FakeProposer()
-    image = picture(3 * WORKING_SIDE, 3 * 600)
+    image = picture(3 * SIDE, 3 * 600)
     (segment,) = propose_segments(proposer, image)
-    assert proposer.seen == [(WORKING_SIDE, 600, 3)]
+    assert proposer.seen == [(SIDE, 600, 3)]
     assert segment.image_size == image.shape[:2]
     wrong = segment.mask != image.any(axis=2)
     assert wrong.mean() < 0.01
@@ -47,7 +48,7 @@ def test_large_pictures_are_searched_reduced_and_answered_at_their_size():
 def test_a_thin_picture_keeps_a_pixel_of_width():
     proposer = FakeProposer()
     propose_segments(proposer, np.full((5000, 1, 3), 200, np.uint8))
-    assert proposer.seen == [(WORKING_SIDE, 1, 3)]
+    assert proposer.seen == [(SIDE, 1, 3)]
 
 
 def test_progress_is_the_proposers():

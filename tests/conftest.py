@@ -1,0 +1,13 @@
+"""What many tests share: the smallest networks, with random weights."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The options that make ``slip segment`` use them; of ``slip masks``, the first two."""
+    from cli.tiny_models import save_models
+
+    return save_models(tmp_path_factory.mktemp("models"))

@@ -1,0 +1,33 @@
+"""The scripts of examples/, run as a user runs them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run_script(name: str, *args: str, cwd: Path) -> str:
+    command = [sys.executable, str(EXAMPLES / name), *args]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_many_prompts_prints_a_line_a_prompt(tmp_path: Path) -> None:
+    lines = run_script(
+        "many_prompts.py", str(EXAMPLES / "dusk.png"), "a red bird", "a bug", cwd=tmp_path
+    ).splitlines()
+    assert "segments" in lines[0]
+    assert [line.split(":")[0] for line in lines[1:]] == ["a red bird", "a bug"]
+    assert all("box" in line and "score" in line for line in lines[1:])
+
+
+def test_make_pictures_draws_the_pictures_that_are_here(tmp_path: Path) -> None:
+    run_script("make_pictures.py", str(tmp_path), cwd=tmp_path)
+    drawn = sorted(tmp_path.glob("*.png"))
+    assert drawn
+    for path in drawn:
+        assert path.read_bytes() == (EXAMPLES / path.name).read_bytes()
