@@ -30,13 +30,14 @@ from slip.images import load_image
 from slip.masks import mask_iou, segment_iou, segment_of
 from slip.models import load_encoder, load_proposer
 from slip.models.sam import load_sam
-from slip.options import PROPOSE, Overlap, View
+from slip.options import Overlap, View, propose_options
 from slip.pipeline.propose import propose_segments
 from slip.pipeline.slip import Slip
 from slip.types import Image, Mask, Progress, Segment
 
 FIRST_SEED = 900_000
 THRESHOLDS = (0.5, 0.75, 0.9)
+OPTIONS = propose_options("tiny")
 
 
 @dataclass
@@ -99,7 +100,7 @@ def _oracle(predictor: SamPredictor, mask: Mask, rng: np.random.Generator) -> fl
 def pipeline(count: int) -> tuple[list[Measured], dict[tuple[Overlap, View], Measured]]:
     """Best proposal for every object and part, and IoU of the segment chosen for every caption."""
     compute = resolve("cpu")
-    proposer, encoder = load_proposer("tiny", PROPOSE, compute), load_encoder("tiny", None, compute)
+    proposer, encoder = load_proposer("tiny", OPTIONS, compute), load_encoder("tiny", None, compute)
     recall = [Measured("critters"), Measured("things"), Measured("parts"), Measured("segments a scene")]
     chosen = {
         (overlap, view): Measured(f"{overlap}, {view}")
@@ -110,8 +111,8 @@ def pipeline(count: int) -> tuple[list[Measured], dict[tuple[Overlap, View], Mea
         found = propose_segments(proposer, scene.image)
         recall[3].values.append(len(found))
         for thing in scene.things:
-            recall[0 if thing.species else 1].values.append(_best(found, scene.mask(thing)))
-            recall[2].values += [_best(found, mask) for mask in scene.part_masks(thing).values()]
+            recall[0 if thing.species else 1].values.append(best_iou(found, scene.mask(thing)))
+            recall[2].values += [best_iou(found, mask) for mask in scene.part_masks(thing).values()]
         for (overlap, view), measured in chosen.items():
             slip = Slip(Remembered(found), encoder, overlap=overlap, view=view)
             measured.values += _chosen(slip, scene)
@@ -122,22 +123,23 @@ def _chosen(slip: Slip, scene: Scene) -> Iterator[float]:
     proposals = slip.propose(scene.image)
     for critter in scene.critters:
         prediction = slip.rank(proposals, critter.caption)
-        yield _best(prediction.segments[:1], scene.mask(critter))
+        yield best_iou(prediction.segments[:1], scene.mask(critter))
 
 
-def _best(segments: Sequence[Segment], mask: Mask) -> float:
+def best_iou(segments: Sequence[Segment], mask: Mask) -> float:
+    """IoU of the segment nearest to a mask; 0 where there is none."""
     truth = segment_of(mask)
     return max((segment_iou(segment, truth) for segment in segments), default=0.0) if truth else 0.0
 
 
 def real_pictures(pictures: Path, masks: Path) -> Measured:
     """Best proposal for the object of each picture that has a mask of the same name."""
-    proposer = load_proposer("tiny", PROPOSE, resolve("cpu"))
+    proposer = load_proposer("tiny", OPTIONS, resolve("cpu"))
     measured = Measured(str(pictures.name))
     for path in track(sorted(masks.iterdir()), "pictures"):
         picture = next(pictures.glob(f"{path.stem}.*"))
         truth = load_image(path)[..., 0] > 127
-        measured.values.append(_best(propose_segments(proposer, load_image(picture)), truth))
+        measured.values.append(best_iou(propose_segments(proposer, load_image(picture)), truth))
     return measured
 
 
