@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slip.data.critters import COLOURS, PARTS, PATTERNS, PLANS, Species, caption
-from slip.data.critters.captions import with_article
+from slip.data.critters import COLOURS, PARTS, PATTERNS, PLANS, Species
+from slip.data.critters.captions import describe_looks, with_article
 from slip.data.critters.things import THINGS
 
 KINDS = ("critter", "ground", "fragment", *PARTS, *THINGS)
@@ -86,16 +86,6 @@ def _describe_critter(facts: Facts, rng: np.random.Generator) -> tuple[str, Fact
     if luck < 0.3:
         return with_article(f"{adjective} {facts.colour} critter"), replace(facts, plan=None, accent=None)
     size = str(rng.choice(["", "", "", "small", "large"]))
-    looks = Species(
-        name="",
-        plan=str(facts.plan),
-        colour=str(facts.colour),
-        accent=str(facts.accent),
-        pattern=str(facts.pattern),
-        ears="none",
-        horns=0,
-        wings=False,
-        build=(1, 1, 1, 1, 1),
-    )
-    text = caption(looks, int(rng.integers(3)), size)
+    looks = str(facts.plan), str(facts.colour), str(facts.accent), str(facts.pattern)
+    text = describe_looks(*looks, wording=int(rng.integers(3)), size=size)
     return text, facts if str(facts.accent) in text.split() else replace(facts, accent=None)

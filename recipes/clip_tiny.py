@@ -11,9 +11,7 @@ every text of a batch, where a pair is positive when all that the text claims is
 
 from __future__ import annotations
 
-import argparse
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recipes.clip_crops import CONTEXT, SceneCrops
-from recipes.loop import Batch, Losses, Schedule, export, train
+from recipes.loop import Batch, Losses, Schedule, export, read_arguments, train
 from slip.models.clip import build_clip
 
 SEED = 12
@@ -33,8 +31,7 @@ CONFIG: dict[str, Any] = {
     "mean": [0.48145466, 0.4578275, 0.40821073],
     "std": [0.26862954, 0.26130258, 0.27577711],
 }
-SCHEDULE = Schedule(steps=1800, batch=16, rate=1e-3, warmup=150)
-ASSET = Path(__file__).parents[1] / "slip" / "assets" / "clip_tiny.safetensors"
+SCHEDULE = Schedule(steps=1400, batch=16, rate=1e-3, warmup=150)
 
 
 class Student(nn.Module):
@@ -79,23 +76,13 @@ def is_true(facts: Tensor, claims: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/clip_tiny"))
-    parser.add_argument("--steps", type=int, default=SCHEDULE.steps)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--export", action="store_true")
-    arguments = parser.parse_args()
+    out, schedule, exporting = read_arguments(__doc__, "runs/clip_tiny", SCHEDULE)
     torch.manual_seed(SEED)
-    torch.set_num_threads(arguments.threads)
     student = Student()
-    if arguments.export:
-        student.load_state_dict(torch.load(arguments.out / "checkpoint.pt", weights_only=True)["model"])
-        export(student.clip, "clip", CONFIG, ASSET)
-        return
-    schedule = Schedule(arguments.steps, SCHEDULE.batch, SCHEDULE.rate, SCHEDULE.warmup)
-    train(student, student.losses, SceneCrops(SEED, SIZE), schedule, arguments.out)
+    if exporting:
+        export(student, student.clip, "clip", CONFIG, out)
+    else:
+        train(student, student.losses, SceneCrops(SEED, SIZE), schedule, out)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from slip.models.checkpoint import Kind, save_checkpoint
+from slip.models.checkpoint import Kind, built_in, save_checkpoint
 
 Batch = tuple[Tensor, ...]
 Losses = dict[str, Tensor]
@@ -39,12 +40,11 @@ def train(
     data: Dataset[Any],
     schedule: Schedule,
     out: Path,
-    stop_after: float = math.inf,
-) -> bool:
-    """Train until the schedule ends or ``stop_after`` seconds are gone; resume what ``out`` holds.
+) -> None:
+    """Train until the schedule ends; resume what ``out`` holds.
 
     data: item ``i`` is a function of ``i`` alone, so an interrupted run goes on with the items it
-    had not seen. Returns whether the schedule was finished.
+    had not seen.
     """
     out.mkdir(parents=True, exist_ok=True)
     optimiser = torch.optim.AdamW(_groups(model, schedule.weight_decay), lr=schedule.rate, betas=(0.9, 0.98))
@@ -60,17 +60,31 @@ def train(
                 told = {"step": step, "seconds": round(time.monotonic() - began, 1), **record}
                 log.write(json.dumps(told) + "\n")
                 log.flush()
-            late = time.monotonic() - began > stop_after
-            if (step + 1) % schedule.every == 0 or step + 1 == schedule.steps or late:
+            if (step + 1) % schedule.every == 0 or step + 1 == schedule.steps:
                 _save(model, optimiser, step + 1, out)
-            if late:
-                return step + 1 == schedule.steps
-    return True
 
 
-def export(model: nn.Module, kind: Kind, config: dict[str, Any], path: Path) -> None:
-    """Write the weights as the package loads them: half precision, configuration inside."""
-    save_checkpoint(path, kind, config, model.state_dict())
+def export(model: nn.Module, network: nn.Module, kind: Kind, config: dict[str, Any], out: Path) -> None:
+    """Put what was trained in ``out`` where the package loads it: half precision, configuration inside.
+
+    network: the part of ``model`` that the package uses.
+    """
+    model.load_state_dict(torch.load(out / "checkpoint.pt", weights_only=True)["model"])
+    save_checkpoint(built_in(kind), kind, config, network.state_dict())
+
+
+def read_arguments(description: str | None, out: str, schedule: Schedule) -> tuple[Path, Schedule, bool]:
+    """The folder, the schedule and whether to export, from the command line; sets the threads."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path(out))
+    parser.add_argument("--steps", type=int, default=schedule.steps)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--export", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    return arguments.out, replace(schedule, steps=arguments.steps), arguments.export
 
 
 def _step(

@@ -12,8 +12,6 @@ each answer is laid on the mask nearest to it.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +19,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional
 
-from recipes.loop import Batch, Losses, Schedule, export, train
+from recipes.loop import Batch, Losses, Schedule, export, read_arguments, train
 from recipes.sam_prompts import SIZE, TARGET, ScenePrompts
 from slip.models.sam import build_sam
 
@@ -44,9 +42,8 @@ CONFIG: dict[str, Any] = {
     "iou_head_depth": 3,
     "iou_head_hidden_dim": 128,
 }
-SCHEDULE = Schedule(steps=5500, batch=8, rate=1e-3)
+SCHEDULE = Schedule(steps=5000, batch=8, rate=1e-3)
 SECOND_ROUND_EVERY = 4
-ASSET = Path(__file__).parents[1] / "slip" / "assets" / "sam_tiny.safetensors"
 
 
 def losses_of(sam: Sam, step: int, batch: Batch) -> Losses:
@@ -135,23 +132,13 @@ def iou(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/sam_tiny"))
-    parser.add_argument("--steps", type=int, default=SCHEDULE.steps)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--export", action="store_true")
-    arguments = parser.parse_args()
+    out, schedule, exporting = read_arguments(__doc__, "runs/sam_tiny", SCHEDULE)
     torch.manual_seed(SEED)
-    torch.set_num_threads(arguments.threads)
     sam = build_sam(CONFIG)
-    if arguments.export:
-        sam.load_state_dict(torch.load(arguments.out / "checkpoint.pt", weights_only=True)["model"])
-        export(sam, "sam", CONFIG, ASSET)
-        return
-    schedule = Schedule(arguments.steps, SCHEDULE.batch, SCHEDULE.rate)
-    train(sam, lambda step, batch: losses_of(sam, step, batch), ScenePrompts(SEED), schedule, arguments.out)
+    if exporting:
+        export(sam, sam, "sam", CONFIG, out)
+    else:
+        train(sam, lambda step, batch: losses_of(sam, step, batch), ScenePrompts(SEED), schedule, out)
 
 
 if __name__ == "__main__":

@@ -40,9 +40,16 @@ def caption(species: Species, wording: int = 0, size: str = "") -> str:
 
     wording: which of the phrasings, counted round. size: "small", "large" or nothing.
     """
-    phrasings = TRAITS[species.pattern]
+    return describe_looks(species.plan, species.colour, species.accent, species.pattern, wording, size)
+
+
+def describe_looks(
+    plan: str, colour: str, accent: str, pattern: str, wording: int = 0, size: str = ""
+) -> str:
+    """The same of attributes alone."""
+    phrasings = TRAITS[pattern]
     phrase = phrasings[wording % len(phrasings)].format(
-        colour=species.colour, accent=species.accent, plan=species.plan, accent_a=with_article(species.accent)
+        colour=colour, accent=accent, plan=plan, accent_a=with_article(accent)
     )
     return with_article(f"{size} {phrase}".strip())
 
