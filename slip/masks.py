@@ -36,16 +36,6 @@ def mask_iou(a: Mask, b: Mask) -> float:
     return float(np.count_nonzero(a & b) / union) if union else 0.0
 
 
-def containment(inner: Mask, outer: Mask) -> float:
-    """The share of ``inner`` that lies in ``outer``, both ``bool (H, W)``; 0 where ``inner`` is empty.
-
-    Raises UsageError for masks of different shapes.
-    """
-    _check_same_size(inner.shape, outer.shape)
-    area = np.count_nonzero(inner)
-    return float(np.count_nonzero(inner & outer) / area) if area else 0.0
-
-
 def encode_rle(mask: Mask) -> dict[str, Any]:
     """COCO's compressed run-length code of a ``bool (H, W)`` mask: ``size`` [h, w], ``counts`` a str."""
     rle = coco.encode(np.asfortranarray(mask, dtype=np.uint8))

@@ -85,10 +85,36 @@ def catalogue() -> dict[str, Entry]:
     raise WeightsError(f"weights.txt is missing from {package}; install slip again")
 
 
+def lookup(name: str) -> Entry:
+    """The entry of a name. Raises UsageError."""
+    entries = catalogue()
+    if name not in entries:
+        close = get_close_matches(name, entries) or list(entries)
+        raise UsageError(
+            f"no weights are called {name!r}; try {', '.join(close)} ('slip weights list' has all)"
+        )
+    return entries[name]
+
+
+def published(path: Path, progress: Progress | None = None) -> Entry | None:
+    """The entry whose file this is, by its SHA-256; None for any other file.
+
+    Raises WeightsError for a file that cannot be read.
+    """
+    digest = _sha256_of(path, f"verify {path.name}", progress)
+    return next((entry for entry in catalogue().values() if entry.sha256 == digest), None)
+
+
 def cache_dir() -> Path:
-    """Where weights are kept: ``$SLIP_HOME/weights``, else the platform's cache folder."""
+    """Where weights are kept: ``$SLIP_HOME/weights``, else the platform's cache folder.
+
+    Raises UsageError for a ``SLIP_HOME`` below the home of nobody.
+    """
     if home := os.environ.get("SLIP_HOME"):
-        return Path(home).expanduser() / "weights"
+        try:
+            return Path(home).expanduser() / "weights"
+        except RuntimeError:
+            raise UsageError(f"SLIP_HOME {home!r} names no user's home; set it to a folder") from None
     from platformdirs import user_cache_dir
 
     return Path(user_cache_dir("slip", appauthor=False)) / "weights"
@@ -112,10 +138,7 @@ def verify(entry: Entry, progress: Progress | None = None) -> None:
     path = path_of(entry)
     if not path.is_file():
         raise WeightsError(f"{entry.name} is not at {path}; {_by_hand(entry)}")
-    try:
-        digest = _sha256(path, f"verify {entry.name}", progress)
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from None
+    digest = _sha256_of(path, f"verify {entry.name}", progress)
     if digest != entry.sha256:
         _note(path).unlink(missing_ok=True)
         raise WeightsError(
@@ -130,11 +153,7 @@ def ensure(name: str, progress: Progress | None = None) -> Path:
 
     Raises UsageError for a name that is not in the catalogue, WeightsError as ``fetch``.
     """
-    entries = catalogue()
-    if name not in entries:
-        choice = get_close_matches(name, entries) or list(entries)
-        raise UsageError(f"no weights called {name!r}; try {', '.join(choice)}")
-    return fetch(entries[name], progress)
+    return fetch(lookup(name), progress)
 
 
 def fetch(entry: Entry, progress: Progress | None = None) -> Path:
@@ -243,6 +262,13 @@ def _by_hand(entry: Entry) -> str:
     return (
         f"download {entry.url} and save it as {path_of(entry)}, or use --preset tiny, which needs no download"
     )
+
+
+def _sha256_of(path: Path, stage: str, progress: Progress | None) -> str:
+    try:
+        return _sha256(path, stage, progress)
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def _sha256(path: Path, stage: str, progress: Progress | None) -> str:

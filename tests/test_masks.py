@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,6 @@ from pycocotools import mask as coco
 
 from slip.errors import UsageError
 from slip.masks import (
-    containment,
     decode_rle,
     encode_rle,
     intersection,
@@ -24,8 +22,6 @@ from slip.masks import (
     segment_of,
 )
 from slip.types import Box, Segment
-
-pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=14)
 MASKS = hnp.arrays(bool, SHAPES)
@@ -62,7 +58,6 @@ def test_segments_overlap_as_their_full_masks_do(pair: tuple[np.ndarray, np.ndar
         return
     assert intersection(first, second) == (a & b).sum()
     assert segment_iou(first, second) == mask_iou(a, b) == (a & b).sum() / (a | b).sum()
-    assert containment(a, b) == (a & b).sum() / a.sum()
 
 
 def test_the_rest_of_the_picture_is_never_built() -> None:
@@ -75,15 +70,14 @@ def test_the_rest_of_the_picture_is_never_built() -> None:
 
 def test_empty_masks_overlap_nothing() -> None:
     none, full = np.zeros((3, 4), bool), np.ones((3, 4), bool)
-    assert mask_iou(none, none) == containment(none, full) == mask_iou(none, full) == 0
+    assert mask_iou(none, none) == mask_iou(none, full) == 0
     assert segment_of(none) is None and mask_box(none) is None
 
 
 def test_masks_of_different_sizes_are_refused() -> None:
     a, b = np.ones((3, 4), bool), np.ones((1, 4), bool)
-    for compare in (mask_iou, containment):
-        with pytest.raises(UsageError, match=r"\(3, 4\) and \(1, 4\)"):
-            compare(a, b)
+    with pytest.raises(UsageError, match=r"\(3, 4\) and \(1, 4\)"):
+        mask_iou(a, b)
     first, second = segment_of(a), segment_of(b)
     assert first and second
     with pytest.raises(UsageError, match="cannot be compared"):
@@ -147,7 +141,7 @@ def full_resize(mask: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
 
 
 @given(blobs(), st.integers(1, 150), st.integers(1, 150))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_resizing_equals_resizing_the_full_mask(mask: np.ndarray, height: int, width: int) -> None:
     """Pixels may differ only where the reference's grey is within 2 of 255 of the threshold."""
     segment = segment_of(mask)
@@ -196,11 +190,10 @@ def test_nothing_left_is_none() -> None:
 
 
 def test_the_cost_is_that_of_the_box() -> None:
-    segment = Segment(np.ones((8, 8), bool), Box(5000, 5000, 5008, 5008), (10_000, 10_000))
-    start = time.perf_counter()
-    large = resize_segment(segment, (20_000, 20_000))
+    """The picture would not fit any memory."""
+    segment = Segment(np.ones((8, 8), bool), Box(5000, 5000, 5008, 5008), (10**7, 10**7))
+    large = resize_segment(segment, (2 * 10**7, 2 * 10**7))
     assert large and large.box == Box(10_000, 10_000, 10_016, 10_016)
-    assert time.perf_counter() - start < 0.1
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, -1)])

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,19 +31,20 @@ class Site:
     tell_length: bool = True
     stop_after: int | None = None
     status: int = 200
-    delay: float = 0.0
+    go: threading.Event = field(default_factory=threading.Event)
     asked: list[str | None] = field(default_factory=list)
 
 
 @pytest.fixture
 def site():
     told = Site()
+    told.go.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             asked = self.headers.get("Range")
             told.asked.append(asked)
-            time.sleep(told.delay)
+            told.go.wait(60)
             start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and told.ranges else 0
             if told.status != 200:
                 return self.send_error(told.status)
@@ -68,6 +68,7 @@ def site():
         told.url = f"http://127.0.0.1:{server.server_port}/model.pth"
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield told
+        told.go.set()
         server.shutdown()
 
 
@@ -142,8 +143,25 @@ def test_cache_is_in_slip_home_else_where_the_platform_keeps_it(tmp_path, monkey
 
 
 def test_ensure_suggests_names():
-    with pytest.raises(UsageError, match=r"no weights called 'sam/vit_x'; try .*sam/vit_b"):
+    with pytest.raises(UsageError, match=r"no weights are called 'sam/vit_x'; try .*sam/vit_b"):
         weights.ensure("sam/vit_x")
+
+
+def test_a_home_of_nobody_is_refused(monkeypatch):
+    monkeypatch.setenv("SLIP_HOME", "~nobody-of-this-name")
+    with pytest.raises(UsageError, match="SLIP_HOME '~nobody-of-this-name' names no user's home"):
+        weights.cache_dir()
+
+
+def test_a_published_file_is_known_by_its_content(entry, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "catalogue", lambda: {entry.name: entry})
+    path = tmp_path / "any.name"
+    path.write_bytes(CONTENT)
+    assert weights.published(path) == entry
+    path.write_bytes(CONTENT[:-1])
+    assert weights.published(path) is None
+    with pytest.raises(WeightsError, match="cannot read"):
+        weights.published(tmp_path)
 
 
 def test_weights_need_no_torch():
@@ -246,7 +264,7 @@ def test_no_server_says_what_to_do(entry):
 
 
 def test_a_silent_server_times_out(entry, site, monkeypatch):
-    site.delay = 1.0
+    site.go.clear()
     monkeypatch.setattr(weights, "TIMEOUT", 0.05)
     with pytest.raises(WeightsError, match="timed out") as error:
         weights.fetch(entry)
@@ -294,6 +312,13 @@ def test_an_interrupt_keeps_the_part(entry, home):
 
 FETCH = """
 import sys
+import filelock
+
+def told(path, lock=filelock.FileLock):
+    print("at the lock", flush=True)
+    return lock(path)
+
+filelock.FileLock = told
 from slip.weights import Entry, fetch
 url, sha256 = sys.argv[1:]
 fetch(Entry("sam/toy", "model.pth", None, sha256, "MIT", url))
@@ -301,10 +326,14 @@ fetch(Entry("sam/toy", "model.pth", None, sha256, "MIT", url))
 
 
 def test_processes_that_fetch_the_same_file_do_not_meet(entry, home, site):
-    site.delay = 0.5
+    site.go.clear()
     run = [sys.executable, "-c", FETCH, site.url, SHA256]
-    both = [subprocess.Popen(run, env=os.environ) for _ in range(3)]
-    assert [process.wait() for process in both] == [0, 0, 0]
+    started = [subprocess.Popen(run, env=os.environ, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.stdout.readline() for process in started] == ["at the lock\n"] * 3
+    site.go.set()
+    for process in started:
+        process.communicate()
+    assert [process.returncode for process in started] == [0, 0, 0]
     assert weights.path_of(entry).read_bytes() == CONTENT
     assert site.asked == [None]
 

@@ -49,10 +49,11 @@ def fetch(
 ) -> None:
     """Fetch weights that are not here yet, verify them and print their paths."""
     from slip.weights import fetch as fetch_entry
+    from slip.weights import lookup
 
     if not names and preset is None:
         raise UsageError("nothing to fetch; give names from 'slip weights list', or --preset")
-    entries = [*map(find, names or []), *(entries_of(preset) if preset else [])]
+    entries = [*map(lookup, names or []), *(entries_of(preset) if preset else [])]
     if not entries:
         console.tell(f"preset {preset} is built in; there is nothing to fetch")
     with console.progress() as progress:
@@ -63,10 +64,10 @@ def fetch(
 @app.command()
 def verify(names: Names = None) -> None:
     """Compare files with their SHA-256: those named, or all that are here."""
-    from slip.weights import catalogue, path_of
+    from slip.weights import catalogue, lookup, path_of
     from slip.weights import verify as verify_entry
 
-    entries = [find(name) for name in names or []]
+    entries = [lookup(name) for name in names or []]
     entries = entries or [entry for entry in catalogue().values() if path_of(entry).is_file()]
     wrong = 0
     for entry in entries:
@@ -85,22 +86,15 @@ def verify(names: Names = None) -> None:
 @app.command()
 def where(names: Names = None) -> None:
     """Print where weights are or belong; without names, the folder."""
-    from slip.weights import cache_dir, path_of
+    from slip.weights import cache_dir, lookup, path_of
 
-    console.emit_paths([path_of(find(name)) for name in names] if names else [cache_dir()])
-
-
-def find(name: str) -> Entry:
-    """The entry of a name. Raises UsageError."""
-    from slip.weights import catalogue
-
-    if name not in catalogue():
-        raise UsageError(f"no weights are called {name!r}; 'slip weights list' names them")
-    return catalogue()[name]
+    console.emit_paths([path_of(lookup(name)) for name in names] if names else [cache_dir()])
 
 
 def entries_of(preset: PresetName) -> list[Entry]:
     """What a preset needs of the catalogue; nothing where its weights are built in."""
+    from slip.weights import lookup
+
     models = PRESETS[preset]
     names = [f"sam/{models.sam}", f"clip/{models.clip}/{models.clip_weights}"]
-    return [] if models.clip_weights is None else [find(name) for name in names]
+    return [] if models.clip_weights is None else [lookup(name) for name in names]

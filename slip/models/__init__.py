@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slip.errors import UsageError
+from slip.models.checks import check_encoder, check_options, check_proposer
 
 if TYPE_CHECKING:
     from slip.device import Compute
     from slip.options import ProposeOptions
     from slip.types import Encoder, Progress, Proposer
+
+__all__ = ["check_encoder", "check_options", "check_proposer", "load_encoder", "load_proposer"]
 
 
 def load_proposer(
@@ -17,23 +19,12 @@ def load_proposer(
 ) -> Proposer:
     """SAM as a proposer; ``sam`` is ``tiny``, ``vit_b``, ``vit_l``, ``vit_h`` or a checkpoint's path.
 
-    Raises UsageError for options out of range and unknown names, WeightsError.
+    Raises UsageError for unknown names and, once SAM is loaded, for options out of range (tell them
+    earlier by ``check_proposer``), WeightsError.
     """
     from slip.models.sam import SamProposer, load_sam, name_of
 
-    check_options(options)
     return SamProposer(load_sam(sam, progress), options, compute, name_of(sam))
-
-
-def check_options(options: ProposeOptions) -> None:
-    """Raise UsageError for an option out of its range."""
-    if not 1 <= options.points_per_side <= 256:
-        raise UsageError(f"points_per_side cannot be {options.points_per_side}; choose 1 to 256")
-    if options.points_per_batch < 1:
-        raise UsageError(f"points_per_batch cannot be {options.points_per_batch}; choose 1 or more")
-    for name in ("pred_iou_thresh", "stability_thresh"):
-        if not 0 <= (value := getattr(options, name)) <= 1:
-            raise UsageError(f"{name} cannot be {value}; choose 0 to 1")
 
 
 def load_encoder(

@@ -22,6 +22,9 @@ from slip.errors import WeightsError
 Kind = Literal["sam", "clip"]
 State = dict[str, Tensor]
 
+NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64}
+"""What weights are stored in."""
+
 ASSETS = Path(__file__).parent.parent / "assets"
 
 
@@ -64,7 +67,7 @@ def read_state(path: Path) -> State:
     """
     if path.suffix == ".safetensors":
         _metadata(path)
-        return load_file(path)
+        return _plain(_load_safetensors(path), path)
     if is_torchscript(path):
         raise WeightsError(f"{path} is a TorchScript archive; expected a state dict")
     try:
@@ -79,9 +82,8 @@ def read_state(path: Path) -> State:
         loaded = loaded["state_dict"]
     if not isinstance(loaded, Mapping) or not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
         raise WeightsError(f"{path} holds no state dict: expected tensors by name")
-    if all(str(name).startswith("module.") for name in loaded):
-        return {str(name).removeprefix("module."): tensor for name, tensor in loaded.items()}
-    return {str(name): tensor for name, tensor in loaded.items()}
+    prefix = "module." if all(str(name).startswith("module.") for name in loaded) else ""
+    return _plain({str(name).removeprefix(prefix): tensor for name, tensor in loaded.items()}, path)
 
 
 def is_torchscript(path: Path) -> bool:
@@ -94,7 +96,10 @@ def is_torchscript(path: Path) -> bool:
 
 
 def load_strictly(module: torch.nn.Module, state: State, path: Path, expected: str) -> None:
-    """Copy ``state`` into ``module``. Raises WeightsError where a name or a shape differs."""
+    """Copy ``state`` into ``module``.
+
+    Raises WeightsError where a name or a shape differs, or a number is NaN or infinite.
+    """
     own = module.state_dict()
     for name in [*own, *state]:
         held = tuple(state[name].shape) if name in state else "missing"
@@ -102,6 +107,28 @@ def load_strictly(module: torch.nn.Module, state: State, path: Path, expected: s
         if held != wanted:
             raise WeightsError(f"{path} does not fit {expected}: {name} is {held}, expected {wanted}")
     module.load_state_dict(state)
+    if not all(bool(tensor.isfinite().all()) for tensor in module.state_dict().values()):
+        raise WeightsError(f"{path} is damaged: the weights hold NaN or infinity")
+
+
+def _load_safetensors(path: Path) -> State:
+    try:
+        return load_file(path)
+    except Exception as error:  # such as number formats that torch does not have
+        raise WeightsError(f"cannot read {path}: {_line(error)}") from None
+
+
+def _plain(state: State, path: Path) -> State:
+    """The state, if every tensor is an ordinary array of numbers that float32 can hold."""
+    for name, tensor in state.items():
+        odd = tensor.is_nested or tensor.layout != torch.strided or tensor.device.type != "cpu"
+        if odd or tensor.dtype not in NUMBERS:
+            raise WeightsError(f"{path} holds more than plain tensors of numbers: {name} cannot be used")
+    return state
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -11,18 +11,15 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
-from open_clip.model import build_model_from_openai_state_dict
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from slip.device import Compute
 from slip.errors import SlipWarning, UsageError, WeightsError
 from slip.models.checkpoint import State, built_in, is_torchscript, load_strictly, read_checkpoint, read_state
+from slip.models.checks import check_encoder, is_own_clip
 from slip.types import Features, Image, Progress
-from slip.weights import catalogue, ensure
-
-BATCH = 32
-"""Pictures encoded together."""
+from slip.weights import catalogue, ensure, published
 
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's archives keep among the weights."""
@@ -85,28 +82,26 @@ def load_clip(clip: str, weights: str | None = None, progress: Progress | None =
     """A CLIP with its weights, float32, on the CPU.
 
     clip: ``tiny``, the path of a SLIP checkpoint, or an open_clip architecture.
-    weights: for an architecture, a tag of the catalogue, or the path of a state dict or of a
-    TorchScript archive in OpenAI's format; else None.
+    weights: for an architecture, a tag of the catalogue, or the path of a state dict or of one of
+    OpenAI's TorchScript archives; else None.
 
     Raises UsageError for unknown names, WeightsError for files that cannot be used.
     """
-    own = built_in("clip") if clip == "tiny" else Path(clip)
-    if clip == "tiny" or (own.suffix == ".safetensors" and own.is_file()):
-        if weights is not None:
-            raise UsageError(f"CLIP {clip} brings its weights; leave out {weights!r}")
-        return _load_own(own)
-    config = _architecture(clip)
-    path = _weights_path(clip, weights, progress)
-    if not is_torchscript(path):
+    check_encoder(clip, weights)
+    if is_own_clip(clip):
+        return _load_own(built_in("clip") if clip == "tiny" else Path(clip))
+    config = architecture(clip)
+    name = f"clip/{clip}/{weights}"
+    path = ensure(name, progress) if name in catalogue() else Path(str(weights))
+    if is_torchscript(path):
+        state = _read_openai(path, progress)
+        config["quick_gelu"] = True
+    else:
         state = read_state(path)
-        _check_fits(clip, state, path)
-        model = build_clip(config)
-        model.load_state_dict(state)
-        return model
-    state = _read_openai(path)
     _check_fits(clip, state, path)
-    model = build_model_from_openai_state_dict(state, cast_dtype=None).float()
-    return _ready(model, config["mean"], config["std"])
+    model = build_clip(config)
+    load_strictly(model, state, path, f"CLIP {clip}")
+    return model
 
 
 def name_of(clip: str, weights: str | None) -> str:
@@ -124,8 +119,11 @@ def _load_own(path: Path) -> open_clip.CLIP:
     return model
 
 
-def _architecture(name: str) -> dict[str, Any]:
-    """The configuration of an open_clip architecture, for ``build_clip``."""
+def architecture(name: str) -> dict[str, Any]:
+    """The configuration of an open_clip architecture, for ``build_clip``.
+
+    Raises UsageError for names that open_clip does not know, and parts that are not its own.
+    """
     config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
     if config is None:
         known = ["tiny", *open_clip.list_models()]
@@ -143,17 +141,14 @@ def _architecture(name: str) -> dict[str, Any]:
     return {**config, "mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
 
 
-def _weights_path(architecture: str, weights: str | None, progress: Progress | None) -> Path:
-    if weights is not None and f"clip/{architecture}/{weights}" in catalogue():
-        return ensure(f"clip/{architecture}/{weights}", progress)
-    if weights is not None and Path(weights).is_file():
-        return Path(weights)
-    tags = [name.rpartition("/")[2] for name in catalogue() if name.startswith(f"clip/{architecture}/")]
-    said = "needs weights" if weights is None else f"has no weights {weights!r}"
-    raise UsageError(f"CLIP {architecture} {said}; choose {', '.join([*tags, 'the path of a file'])}")
-
-
-def _read_openai(path: Path) -> State:
+def _read_openai(path: Path, progress: Progress | None) -> State:
+    """The weights of a TorchScript archive. Opening one can run code, so it must be a published file."""
+    entry = published(path, progress)
+    if entry is None or not entry.name.startswith("clip/"):
+        raise WeightsError(
+            f"{path} is a TorchScript archive but not a published file, so it is not opened; "
+            "save its state dict instead"
+        )
     load: Callable[..., torch.jit.ScriptModule] = torch.jit.load
     try:
         with warnings.catch_warnings():  # nothing else reads OpenAI's format
@@ -174,7 +169,7 @@ def _check_fits(architecture: str, state: State, path: Path) -> None:
 def _recognise(state: State) -> str | None:
     """The open_clip architecture whose names and shapes are those of ``state``."""
     held, projection = _shapes(state), state.get("text_projection")
-    if projection is None:
+    if projection is None or projection.ndim != 2:
         return None
     names: list[str] = open_clip.list_models()
     for name in names:
@@ -206,20 +201,20 @@ class ClipEncoder:
         self._mean = torch.tensor(model.visual.image_mean, device=compute.device).view(3, 1, 1)
         self._std = torch.tensor(model.visual.image_std, device=compute.device).view(3, 1, 1)
 
-    def encode_images(self, crops: Image, progress: Progress | None = None) -> Features:
+    def encode_images(self, crops: Image) -> Features:
         """``uint8 (N, S, S, 3)`` RGB to ``float32 (N, D)`` with unit rows, S being ``image_size``.
 
-        ``progress`` counts pictures, in the stage ``encode``. Raises UsageError for another layout.
+        All N at once. Raises UsageError for another layout.
         """
         side = self.image_size
         if crops.dtype != np.uint8 or crops.shape[1:] != (side, side, 3):
             raise UsageError(f"crops are {crops.dtype} {crops.shape}; expected uint8 (N, {side}, {side}, 3)")
-        features = [self._empty()]
-        for start in range(0, len(crops), BATCH):
-            features.append(self._encode_batch(crops[start : start + BATCH]))
-            if progress:
-                progress("encode", min(start + BATCH, len(crops)), len(crops))
-        return np.concatenate(features)
+        if not len(crops):
+            return self._empty()
+        pixels = torch.tensor(crops).to(self._compute.device).permute(0, 3, 1, 2).float() / 255
+        with torch.inference_mode(), self._compute.autocast():
+            features = self._model.encode_image((pixels - self._mean) / self._std)
+        return _unit_rows(features)
 
     def encode_text(self, texts: Sequence[str]) -> Features:
         """Texts to ``float32 (M, D)`` with unit rows. Warns (SlipWarning) where one is cut."""
@@ -234,12 +229,6 @@ class ClipEncoder:
         tokens = open_clip.tokenize(list(texts), length).to(self._compute.device)
         with torch.inference_mode(), self._compute.autocast():
             features = self._model.encode_text(tokens)
-        return _unit_rows(features)
-
-    def _encode_batch(self, crops: Image) -> Features:
-        pixels = torch.tensor(crops).to(self._compute.device).permute(0, 3, 1, 2).float() / 255
-        with torch.inference_mode(), self._compute.autocast():
-            features = self._model.encode_image((pixels - self._mean) / self._std)
         return _unit_rows(features)
 
     def _empty(self) -> Features:

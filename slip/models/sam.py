@@ -17,10 +17,10 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
 from slip.device import Compute
-from slip.errors import UsageError, WeightsError
+from slip.errors import WeightsError
 from slip.masks import decode_rle, segment_of
-from slip.models import check_options
 from slip.models.checkpoint import State, built_in, load_strictly, read_checkpoint, read_state
+from slip.models.checks import check_options, check_sam, is_named_sam
 from slip.options import ProposeOptions
 from slip.types import Image, Progress, Segment
 from slip.weights import ensure
@@ -107,22 +107,18 @@ def load_sam(source: str, progress: Progress | None = None) -> Sam:
     A path leads to a SLIP checkpoint (``.safetensors``) or to a file in the official format, whose
     architecture is told from its shapes. Raises UsageError for a name that is neither, WeightsError.
     """
+    check_sam(source)
     if source == "tiny":
         return _load_own(built_in("sam"))
-    if source in OFFICIAL.values():
+    if is_named_sam(source):
         return _load_official(ensure(f"sam/{source}", progress), source)
     path = Path(source)
-    if not path.is_file():
-        names = ", ".join(["tiny", *OFFICIAL.values()])
-        raise UsageError(
-            f"SAM {source!r} is neither a model nor a file; choose {names} or a checkpoint's path"
-        )
     return _load_own(path) if path.suffix == ".safetensors" else _load_official(path)
 
 
 def name_of(source: str) -> str:
     """What ``load_sam(source)`` is called in results."""
-    return f"sam/{source}" if source in ("tiny", *OFFICIAL.values()) else Path(source).name
+    return f"sam/{source}" if is_named_sam(source) else Path(source).name
 
 
 def _load_own(path: Path) -> Sam:

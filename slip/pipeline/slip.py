@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -34,6 +34,9 @@ from slip.pipeline.propose import propose_segments
 from slip.pipeline.rank import rank_segments
 from slip.types import Encoder, Features, Prediction, Progress, Proposals, Proposer
 
+if TYPE_CHECKING:
+    from slip.device import Compute
+
 CROPS_PER_BATCH = 32
 """Crops made and encoded together; bounds the memory, and progress moves after each batch."""
 
@@ -57,6 +60,8 @@ class Slip:
         self.encoder: Final = encoder
         self.overlap: Final = overlap
         self.view: Final = view
+        self.compute: Compute | None = None
+        """Device and precision of the models, where ``load`` chose them."""
         self._features: WeakKeyDictionary[Proposals, Features] = WeakKeyDictionary()
 
     @classmethod
@@ -85,14 +90,19 @@ class Slip:
         be had.
         """
         chosen = choose_models(preset, sam=sam, clip=clip, clip_weights=clip_weights)
+        options = options or propose_options(chosen.sam)
         _check_choices(overlap, view)
         from slip.device import resolve
-        from slip.models import load_encoder, load_proposer
+        from slip.models import check_encoder, check_proposer, load_encoder, load_proposer
 
+        check_proposer(chosen.sam, options)
+        check_encoder(chosen.clip, chosen.clip_weights)
         compute = resolve(device, precision)
-        proposer = load_proposer(chosen.sam, options or propose_options(chosen.sam), compute, progress)
+        proposer = load_proposer(chosen.sam, options, compute, progress)
         encoder = load_encoder(chosen.clip, chosen.clip_weights, compute, progress)
-        return cls(proposer, encoder, overlap=overlap, view=view)
+        slip = cls(proposer, encoder, overlap=overlap, view=view)
+        slip.compute = compute
+        return slip
 
     @property
     def models(self) -> dict[str, str]:

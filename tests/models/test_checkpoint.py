@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import zipfile
 
 import pytest
@@ -120,6 +121,34 @@ def test_state_dicts_are_unwrapped(tmp_path, wrap, prefix):
     assert state.keys() == STATE.keys() and torch.equal(state["weight"], STATE["weight"])
 
 
+ODD = {
+    "sparse": lambda: torch.eye(3).to_sparse(),
+    "sparse rows": lambda: torch.eye(3).to_sparse_csr(),
+    "meta": lambda: torch.empty(3, device="meta"),
+    "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+    "quantized": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+    "complex": lambda: torch.ones(3, dtype=torch.complex64),
+    "eight bits": lambda: torch.ones(3).to(torch.float8_e4m3fn),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD)
+def test_tensors_that_are_no_plain_numbers_are_refused(make, tmp_path):
+    path = tmp_path / "odd.pth"
+    torch.save({"weight": make()}, path)
+    with pytest.raises(WeightsError, match=re.escape(str(path))) as error:
+        read_state(path)
+    assert "\n" not in str(error.value)
+
+
+def test_safetensors_of_other_numbers_are_refused(tmp_path):
+    path = tmp_path / "odd.safetensors"
+    save_file({"weight": torch.ones(3).to(torch.float8_e4m3fn)}, path, {"slip": "sam", "config": "{}"})
+    with pytest.raises(WeightsError, match="more than plain tensors of numbers: weight"):
+        read_checkpoint(path, "sam")
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
 def test_torchscript_is_told_from_a_state_dict(tmp_path):
     torch.save(STATE, tmp_path / "state.pt")
@@ -143,4 +172,12 @@ def test_load_strictly_says_what_differs(tmp_path, change, message):
     module = torch.nn.Linear(3, 2)
     state = {k: t for k, t in {**module.state_dict(), **change}.items() if t is not None}
     with pytest.raises(WeightsError, match=rf"toy\.pth does not fit a line: {message}"):
+        load_strictly(module, state, tmp_path / "toy.pth", "a line")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e300])
+def test_load_strictly_refuses_what_is_not_finite(tmp_path, number):
+    module = torch.nn.Linear(3, 2)
+    state = {**module.state_dict(), "bias": torch.tensor([0.0, number], dtype=torch.float64)}
+    with pytest.raises(WeightsError, match=r"toy\.pth is damaged: the weights hold NaN or infinity"):
         load_strictly(module, state, tmp_path / "toy.pth", "a line")

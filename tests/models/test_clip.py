@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import warnings
+from pathlib import Path
 
 import numpy as np
 import open_clip
@@ -10,6 +12,7 @@ from open_clip.model import convert_weights_to_fp16
 from PIL import Image
 from safetensors.torch import save_file
 
+from slip import weights
 from slip.device import Compute
 from slip.errors import SlipWarning, UsageError, WeightsError
 from slip.models import checkpoint, load_encoder
@@ -57,12 +60,11 @@ def test_images_are_normalised_as_the_model_says(encoder):
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
 
 
-def test_batches_give_what_single_images_give(encoder):
-    images, seen = crops(70, 32), []
-    together = encoder.encode_images(images, lambda *step: seen.append(step))
+def test_many_images_give_what_single_images_give(encoder):
+    images = crops(70, 32)
+    together = encoder.encode_images(images)
     apart = np.concatenate([encoder.encode_images(image[None]) for image in images])
     np.testing.assert_allclose(together, apart, atol=1e-5)
-    assert seen == [("encode", done, 70) for done in (32, 64, 70)]
 
 
 def test_nothing_gives_no_rows(encoder):
@@ -255,7 +257,21 @@ def openai_archive(random_state, tmp_path_factory):
     path.unlink()
 
 
-def test_archives_of_openai(openai_archive):
+@pytest.fixture
+def publish(monkeypatch):
+    """Make a file one of the catalogue."""
+
+    def publish(path):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        entry = weights.Entry("clip/toy/openai", path.name, None, digest, "MIT", "https://example.org/toy.pt")
+        entries = {**weights.catalogue(), entry.name: entry}
+        monkeypatch.setattr(weights, "catalogue", lambda: entries)
+
+    return publish
+
+
+def test_archives_of_openai(openai_archive, publish):
+    publish(openai_archive)
     model = open_clip.load_openai_model(str(openai_archive), precision="fp32", device="cpu")
     preprocess = open_clip.image_transform(
         224, is_train=False, mean=model.visual.image_mean, std=model.visual.image_std
@@ -266,15 +282,69 @@ def test_archives_of_openai(openai_archive):
     check_same_features(encoder, reference_features(model, preprocess))
 
 
-def test_another_architecture_names_both(openai_archive):
+def test_another_architecture_names_both(openai_archive, publish):
+    publish(openai_archive)
     with pytest.raises(WeightsError, match=r"does not hold a CLIP ViT-B-16 but ViT-B-32$"):
         load_clip("ViT-B-16", str(openai_archive))
 
 
-def test_files_that_hold_no_clip(tmp_path):
+class Hostile(torch.nn.Module):
+    """Scripted and loaded again, it writes the file ``ran`` where the process is."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor):
+        return x
+
+    @torch.jit.export
+    def __getstate__(self):
+        return self.weight, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]):
+        self.weight, self.training = state
+        torch.save(self.weight, "ran")
+
+
+@pytest.fixture
+def hostile(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.jit.save(torch.jit.script(Hostile()), "hostile.pt")
+    return tmp_path / "hostile.pt"
+
+
+def test_an_archive_that_is_not_published_is_not_opened(hostile):
+    with pytest.raises(WeightsError, match=r"not a published file, so it is not opened; save its state") as e:
+        load_clip("ViT-B-32", str(hostile))
+    assert "\n" not in str(e.value) and not Path("ran").exists()
+
+
+def test_the_archive_of_these_tests_does_run_code(hostile):
+    torch.jit.load(hostile)
+    assert Path("ran").exists()
+
+
+@pytest.mark.parametrize("projection", [torch.zeros(()), torch.zeros(512)])
+def test_a_projection_of_odd_shape_is_one_line(projection, tmp_path):
+    torch.save({"text_projection": projection}, tmp_path / "odd.pt")
+    with pytest.raises(WeightsError, match="does not hold a CLIP ViT-B-32 but something else"):
+        load_clip("ViT-B-32", str(tmp_path / "odd.pt"))
+
+
+def test_weights_that_are_not_finite_are_refused(random_state, tmp_path):
+    path = tmp_path / "nan.safetensors"
+    save_file({**random_state, "logit_scale": torch.tensor(float("nan"))}, path)
+    with pytest.raises(WeightsError, match="the weights hold NaN or infinity"):
+        load_clip("ViT-B-32", str(path))
+
+
+def test_files_that_hold_no_clip(tmp_path, publish):
     sam, script, cut = tmp_path / "sam.pth", tmp_path / "script.pt", tmp_path / "cut.pt"
     torch.save({"image_encoder.pos_embed": torch.zeros(2)}, sam)
     torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), script)
+    publish(script)
     cut.write_bytes(script.read_bytes()[:-40])
     for path, message in (
         (sam, "does not hold a CLIP ViT-B-32 but something else"),

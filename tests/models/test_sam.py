@@ -13,13 +13,12 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_
 from slip.device import Compute
 from slip.errors import UsageError, WeightsError
 from slip.masks import decode_rle
-from slip.models import checkpoint, load_proposer
+from slip.models import check_proposer, checkpoint, load_proposer
 from slip.models.checkpoint import save_checkpoint
 from slip.models.sam import SamProposer, build_sam, load_sam, name_of
 from slip.options import ProposeOptions
 
 CPU = Compute("cpu", "fp32")
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 TINY = {
     "image_size": 64,
     "patch_size": 8,
@@ -212,10 +211,13 @@ def test_points_are_float32_for_devices_without_float64(tiny):
         ("stability_thresh", (-0.1, 1.1, float("inf"))),
     ],
 )
-def test_options_out_of_range_are_refused_before_loading(option, values):
+def test_options_out_of_range_are_refused(tiny, option, values):
     for value in values:
+        options = replace(ProposeOptions(), **{option: value})
         with pytest.raises(UsageError, match=f"{option} cannot be {value}"):
-            load_proposer("vit_b", replace(ProposeOptions(), **{option: value}), CPU)
+            check_proposer("vit_b", options)
+        with pytest.raises(UsageError, match=f"{option} cannot be {value}"):
+            SamProposer(tiny, options, CPU, "toy")
 
 
 # Official checkpoints: the real architecture with random weights, in the published format

@@ -102,7 +102,7 @@ def scenes(draw):
 
 
 @pytest.mark.parametrize("view", get_args(View))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenes(), st.integers(1, 40))
 def test_views_equal_the_plain_reference(view, scene, size):
     image, mask = scene
@@ -163,7 +163,7 @@ def test_a_crop_depends_on_nothing_beyond_its_box_and_margin(view):
 
 
 @pytest.mark.parametrize("view", get_args(View))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @example(1, 1)
 @given(st.integers(1, 30), st.integers(1, 30))
 def test_single_pixels_fill_the_view(view, height, width):

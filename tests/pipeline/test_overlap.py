@@ -7,7 +7,7 @@ import naive_overlap as naive
 import numpy as np
 import pytest
 from fakes import segment_from
-from hypothesis import given, settings
+from hypothesis import given
 
 from slip.errors import UsageError
 from slip.options import NMS_IOU, PAPER_CONTAINMENT, Overlap
@@ -59,21 +59,18 @@ def kept(masks, method, qualities=None):
     return [next(i for i, s in enumerate(segments) if s is k) for k in drop_overlaps(segments, method)]
 
 
-@settings(deadline=None)
 @given(masks_and_qualities())
 def test_nms_equals_the_naive_filter(drawn):
     masks, qualities = drawn
     assert kept(masks, "nms", qualities) == naive.nms(masks, qualities, NMS_IOU)
 
 
-@settings(deadline=None)
 @given(masks_and_qualities())
 def test_paper_equals_the_naive_filter(drawn):
     masks, _ = drawn
     assert kept(masks, "paper") == naive.mended(masks, PAPER_CONTAINMENT)
 
 
-@settings(deadline=None)
 @given(masks_and_qualities())
 def test_paper_equals_the_published_filter_wherever_that_keeps_anything(drawn):
     masks, _ = drawn

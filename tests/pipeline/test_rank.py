@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from fakes import segment_from
-from hypothesis import given, settings
+from hypothesis import given
 
 from slip.errors import UsageError, WeightsError
 from slip.pipeline.rank import rank_segments
@@ -28,7 +28,6 @@ def test_the_highest_cosine_comes_first():
     assert all(segment.score is None for segment in segments)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 2), max_size=40), st.integers(0, 2**32 - 1))
 def test_ties_keep_the_order_given(kinds, seed):
     """Equal rows are ties to the bit, wherever they stand in the batch."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import io
+import subprocess
 import sys
 import types
 
@@ -160,6 +161,7 @@ def test_timings_name_every_stage(slip):
 
 
 def test_models_are_named(slip):
+    assert slip.compute is None
     assert slip.models == {"sam": "fake-sam", "clip": "fake-clip"}
 
 
@@ -204,6 +206,8 @@ def registry(monkeypatch):
     device = types.ModuleType("slip.device")
     device.resolve = lambda *wanted: asked.append(wanted) or "compute"
     models = types.ModuleType("slip.models")
+    models.check_proposer = lambda sam, options: None
+    models.check_encoder = lambda clip, clip_weights: None
     models.load_proposer = lambda *wanted: asked.append(wanted) or FakeProposer()
     models.load_encoder = lambda *wanted: asked.append(wanted) or FakeEncoder()
     monkeypatch.setitem(sys.modules, "slip.device", device)
@@ -219,6 +223,7 @@ def test_load_asks_for_the_models_of_the_preset(registry):
         ("ViT-B-32", "openai", "compute", None),
     ]
     assert (slip.overlap, slip.view) == (OVERLAP, VIEW)
+    assert slip.compute == "compute"
     assert slip.segment(scene(), "red").found
 
 
@@ -249,3 +254,40 @@ def test_load_refuses_bad_values_before_loading(registry, bad):
     with pytest.raises(UsageError):
         Slip.load("tiny", **bad)
     assert registry == []
+
+
+MISUSES = {
+    "tag": ({"clip_weights": "typo"}, "CLIP ViT-B-32 has no weights 'typo'; choose openai"),
+    "architecture": ({"clip": "ViT-B-33", "clip_weights": "openai"}, "ViT-B-33.* try .*ViT-B-32"),
+    "weights of tiny": ({"clip": "tiny", "clip_weights": "openai"}, "tiny brings its weights"),
+    "path too long": ({"clip_weights": "x" * 5000}, "has no weights"),
+    "SAM": ({"sam": "vit_x"}, "SAM 'vit_x' is neither a model nor a file"),
+    "options": ({"options": ProposeOptions(points_per_side=0)}, "points_per_side cannot be 0"),
+}
+
+
+@pytest.mark.parametrize(("wish", "message"), MISUSES.values(), ids=MISUSES)
+def test_misuse_is_told_before_anything_is_loaded(wish, message, monkeypatch, tmp_path):
+    def load(*wanted):
+        raise AssertionError(f"loaded {wanted}")
+
+    monkeypatch.setenv("SLIP_HOME", str(tmp_path))
+    monkeypatch.setattr("slip.models.load_proposer", load)
+    monkeypatch.setattr("slip.models.load_encoder", load)
+    with pytest.raises(UsageError, match=message):
+        Slip.load("base", **wish)
+
+
+def test_most_misuse_needs_no_torch():
+    code = f"""
+import sys
+from slip import Slip, UsageError
+for wish in {[wish for name, (wish, _) in MISUSES.items() if name not in ("architecture", "options")]!r}:
+    try:
+        Slip.load("base", **wish)
+    except UsageError:
+        print("told")
+assert not {{"torch", "open_clip"}} & sys.modules.keys()
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["told"] * 4

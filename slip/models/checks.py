@@ -1,0 +1,73 @@
+"""What can be told of a wish before anything is fetched, read or, as a rule, imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slip.errors import UsageError
+from slip.options import ProposeOptions
+from slip.weights import catalogue
+
+
+def check_proposer(sam: str, options: ProposeOptions) -> None:
+    """Raise UsageError for a SAM that is neither a model nor a file, and for options out of range."""
+    check_sam(sam)
+    check_options(options)
+
+
+def check_sam(sam: str) -> None:
+    """Raise UsageError for what is neither a name nor a file."""
+    if not is_named_sam(sam) and not is_file(sam):
+        names = [name.removeprefix("sam/") for name in catalogue() if name.startswith("sam/")]
+        raise UsageError(
+            f"SAM {sam!r} is neither a model nor a file; "
+            f"choose {', '.join(['tiny', *names])} or a checkpoint's path"
+        )
+
+
+def check_options(options: ProposeOptions) -> None:
+    """Raise UsageError for an option out of its range."""
+    if not 1 <= options.points_per_side <= 256:
+        raise UsageError(f"points_per_side cannot be {options.points_per_side}; choose 1 to 256")
+    if options.points_per_batch < 1:
+        raise UsageError(f"points_per_batch cannot be {options.points_per_batch}; choose 1 or more")
+    for name in ("pred_iou_thresh", "stability_thresh"):
+        if not 0 <= (value := getattr(options, name)) <= 1:
+            raise UsageError(f"{name} cannot be {value}; choose 0 to 1")
+
+
+def check_encoder(clip: str, clip_weights: str | None) -> None:
+    """Raise UsageError for a CLIP that is not known, and for weights that it does not have or need.
+
+    Imports open_clip for architectures that are not in the catalogue.
+    """
+    if is_own_clip(clip):
+        if clip_weights is not None:
+            raise UsageError(f"CLIP {clip} brings its weights; leave out {clip_weights!r}")
+        return
+    tags = [name.rpartition("/")[2] for name in catalogue() if name.startswith(f"clip/{clip}/")]
+    if not tags:
+        from slip.models.clip import architecture
+
+        architecture(clip)
+    if clip_weights is None or not (clip_weights in tags or is_file(clip_weights)):
+        said = "needs weights" if clip_weights is None else f"has no weights {clip_weights!r}"
+        raise UsageError(f"CLIP {clip} {said}; choose {', '.join([*tags, 'the path of a file'])}")
+
+
+def is_named_sam(sam: str) -> bool:
+    """Whether ``sam`` is the built-in SAM or one of the catalogue, rather than a path."""
+    return sam == "tiny" or f"sam/{sam}" in catalogue()
+
+
+def is_own_clip(clip: str) -> bool:
+    """Whether ``clip`` is the built-in CLIP or a SLIP checkpoint, rather than an architecture."""
+    return clip == "tiny" or (Path(clip).suffix == ".safetensors" and is_file(clip))
+
+
+def is_file(path: str) -> bool:
+    """Whether there is a file; False also for what cannot be a path."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
