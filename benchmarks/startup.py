@@ -3,13 +3,15 @@
 python -m benchmarks.startup
 
 Processes run in turn, round after round, so that a busy moment of the machine meets all of them.
-Their files are in the page cache after the first round, which does not count. The search is
-that of ``slip segment --preset tiny`` at default points on the first picture of examples/.
+After the first round, which does not count, their files are in the page cache and their byte code
+is written. The search is that of ``slip segment --preset tiny`` at default points on the first
+picture of examples/.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -22,6 +24,8 @@ import slip
 from benchmarks.timing import Timing, machine
 
 ROUNDS = 15
+USUAL = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""The environment; without its byte code Python would compile the package at every start."""
 PROMPT = "a striped bird"
 ROOT = Path(__file__).parent.parent
 SLIP = str(Path(sysconfig.get_path("scripts"), "slip"))
@@ -89,7 +93,7 @@ def race(commands: Mapping[str, Sequence[str]]) -> dict[str, Timing]:
 def seconds(command: Sequence[str]) -> float:
     """Of a process from its start to its end; exit code 1, nothing found, is an end too."""
     start = perf_counter()
-    code = subprocess.run(command, capture_output=True, check=False).returncode
+    code = subprocess.run(command, env=USUAL, capture_output=True, check=False).returncode
     spent = perf_counter() - start
     if code not in (0, 1):
         raise RuntimeError(f"{command} ended with exit code {code}")
@@ -99,7 +103,7 @@ def seconds(command: Sequence[str]) -> float:
 def stages(picture: Path) -> dict[str, Timing]:
     """Seconds of each stage of a search, each round in a process of its own."""
     command = [sys.executable, "-W", "ignore", "-c", STAGES, str(picture), PROMPT]
-    rounds = [json.loads(subprocess.check_output(command)) for _ in range(ROUNDS + 1)]
+    rounds = [json.loads(subprocess.check_output(command, env=USUAL)) for _ in range(ROUNDS + 1)]
     return transposed(rounds[1:])
 
 

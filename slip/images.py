@@ -49,7 +49,8 @@ def load_image(source: Source, *, max_megapixels: float = MAX_MEGAPIXELS) -> Ima
     Arrays are ``uint8``: ``(H, W)`` grey, ``(H, W, 3)`` RGB or ``(H, W, 4)`` RGBA; an RGB array
     that is contiguous is returned as it is, not copied. 16-bit grey keeps its high byte. What is
     transparent is composited on white, so that colours hidden under alpha never show. Of an
-    animation or a file of several pages the first frame is used, with a SlipWarning.
+    animation or a file of several pages the first frame is used, with a SlipWarning; of a Pillow
+    image the frame it stands at.
 
     max_megapixels: refuse to decode larger pictures, judged by their header. What is in memory
     already, an array or a Pillow image that was not read from a file, has no limit.

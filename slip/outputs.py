@@ -6,6 +6,7 @@ import errno
 import math
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -234,8 +235,7 @@ def check_outputs(paths: Iterable[Path], *, overwrite: bool) -> None:
             raise UsageError(f"{_name(path)} is named for two outputs; give each its own path")
         seen.add(os.path.normcase(target))
         try:
-            _check_plain(path)
-            if target.exists() and not overwrite:
+            if _is_there(path) and not overwrite:
                 raise _exists(path)
             if not target.parent.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -255,7 +255,7 @@ def write_file(path: Path, data: bytes, *, overwrite: bool) -> None:
     target = _target(path)
     temporary = target.with_name(f".slip-{secrets.token_hex(8)}.part")
     try:
-        _check_plain(path)
+        _is_there(path)
         with temporary.open("xb") as stream:
             stream.write(data)
             stream.flush()
@@ -268,6 +268,14 @@ def write_file(path: Path, data: bytes, *, overwrite: bool) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file; one that is not there is none to remove. Raises OutputError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _publish(temporary: Path, target: Path, overwrite: bool) -> None:
@@ -298,12 +306,17 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(f"cannot write {_name(path)}: {error.strerror or error}; choose another path")
 
 
-def _check_plain(path: Path) -> None:
-    target = _target(path)
-    if target.is_dir():
+def _is_there(path: Path) -> bool:
+    """Whether a plain file has this path. Raises OutputError for anything else there, OSError."""
+    try:
+        mode = _target(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if stat.S_ISDIR(mode):
         raise OutputError(f"{_name(path)} is a folder; name a file in it")
-    if target.exists() and not target.is_file():
+    if not stat.S_ISREG(mode):
         raise OutputError(f"{_name(path)} is a device or a pipe; name a plain file")
+    return True
 
 
 def _target(path: Path) -> Path:

@@ -1,8 +1,12 @@
-"""What many tests share: the smallest networks, with random weights."""
+"""What many tests share: the smallest networks, with random weights, and time to answer."""
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,8 +21,10 @@ from slip.weights import catalogue
 
 EVERY_SEGMENT = ["--pred-iou-thresh", "0", "--stability-thresh", "0", "--points-per-side", "2"]
 SEGMENT = ["segment", "a.png", "a bird"]
-ABSENT = "mps" if shutil.which("nvidia-smi") else "cuda"
-"""A device that this machine does not have."""
+ABSENT = "cuda" if sys.platform == "darwin" else "mps"
+"""A device that no machine of this system has."""
+LONG = "a" * 300
+"""A name longer than file systems allow."""
 Files = Mapping[str, Callable[[], bytes]]
 
 
@@ -96,6 +98,16 @@ OUTPUTS = [
     Row("folder below a file", [*SEGMENT, "-o", "a.png/b.png"], 3, ("a.png/b.png", "create it first")),
     Row("folder that is missing", [*SEGMENT, "-o", "none/b.png"], 3, ("none/b.png", "create it first")),
     Row("output exists", SEGMENT, 2, ("a.mask.png", "--overwrite"), {"a.mask.png": bytes}),
+    Row("picture's name too long", ["segment", f"{LONG}.png", "x"], 3, ("too long",)),
+    Row("output's name too long", [*SEGMENT, "-o", f"{LONG}.png"], 3, (f"{LONG}.png", "too long")),
+    Row("folder's name too long", ["masks", "a.png", "-o", LONG], 3, (LONG, "too long")),
+    Row(
+        "no room for .mask.png",
+        ["segment", f"{LONG[:251]}.p", "x"],
+        3,
+        (f"{LONG[:251]}.mask.png", "too long"),
+        {f"{LONG[:251]}.p": bad.picture},
+    ),
     misuse("output is the picture", [*SEGMENT, "-o", "a.png", "--overwrite"], "a.png", "the picture itself"),
     misuse("output is no PNG", [*SEGMENT, "-o", "a.jpg"], "a.jpg", ".png"),
     Row(
@@ -132,7 +144,7 @@ MODELS = [
         [*SEGMENT, "--clip", "ViT-B-23", "--clip-weights", "openai"],
         2,
         ("ViT-B-23", "ViT-B-32"),
-        models=("sam",),
+        models=(),
     ),
     Row("device that is not here", [*SEGMENT, "--device", ABSENT], 2, (ABSENT, "cpu"), models=()),
     Row(
@@ -144,7 +156,14 @@ MODELS = [
     checkpoint("hostile archive as SAM", "--sam", "sam.pth", bad.hostile_archive, "read safely"),
     checkpoint("hostile pickle as CLIP", "--clip-weights", "clip.pt", bad.hostile_pickle, "read safely"),
     checkpoint("hostile archive as CLIP", "--clip-weights", "clip.pt", bad.hostile_archive, "read safely"),
-    checkpoint("hostile TorchScript", "--clip-weights", "clip.pt", bad.hostile_torchscript, "damaged"),
+    checkpoint(
+        "hostile TorchScript",
+        "--clip-weights",
+        "clip.pt",
+        bad.hostile_torchscript,
+        "TorchScript",
+        "state dict",
+    ),
     checkpoint(
         "SAM of another width",
         "--sam",

@@ -143,6 +143,12 @@ def test_of_an_animation_the_first_frame_is_used_and_said_so(format_: str) -> No
     np.testing.assert_array_equal(image, np.asarray(FRAMES[0]))
 
 
+def test_of_a_pillow_image_the_frame_it_stands_at_is_used() -> None:
+    picture = PIL.Image.open(BytesIO(encoded(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:])))
+    picture.seek(1)
+    np.testing.assert_array_equal(load_image(picture), np.asarray(FRAMES[1]))
+
+
 def test_a_photograph_with_a_preview_is_no_animation() -> None:
     data = encoded(FRAMES[0], "MPO", save_all=True, append_images=FRAMES[1:])
     assert load_image(data).shape == (6, 9, 3)
@@ -170,7 +176,7 @@ SAVED = {
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("kind", SAVED)
 @given(share=st.floats(0, 1, exclude_max=True))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_truncated_file_is_an_error_never_half_a_picture(kind: str, share: float) -> None:
     format_, options = SAVED[kind]
     data = encoded(COLOUR, format_, **options)
@@ -187,7 +193,7 @@ def test_a_truncated_file_is_an_error_never_half_a_picture(kind: str, share: flo
     st.binary(max_size=200),
     st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"\xff\xd8\xff", b"BM", b"II*\0"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_noise_is_an_image_error_or_a_picture(noise: bytes, head: bytes) -> None:
     try:
         image = load_image(head + noise)

@@ -26,8 +26,6 @@ from slip.outputs import (
 )
 from slip.types import Box, Prediction, Segment
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools
-
 RNG = np.random.default_rng(3)
 
 

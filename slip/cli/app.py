@@ -15,7 +15,9 @@ from slip import __version__
 from slip.cli import console, critters, doctor, masks, segment, weights
 from slip.errors import SlipError
 
-ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+ClickException: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
 """Every misuse of the command line; typer has moved it between modules."""
 
 INTERRUPTED = 130

@@ -8,6 +8,7 @@ import typer
 
 from slip.options import OWN_PROPOSE, PROPOSE, Device, Overlap, Precision, PresetName, View
 
+INPUT = "Input"
 MODELS = "Models"
 OUTPUT = "Output"
 PROPOSALS = "Proposals"
@@ -35,10 +36,17 @@ Prompt = Annotated[
 ]
 
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace files that exist already.", rich_help_panel=OUTPUT)
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace results that exist already; remove those that this search has none for.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
-MaxMegapixels = Annotated[float, typer.Option(help="Refuse pictures larger than this.")]
+MaxMegapixels = Annotated[
+    float, typer.Option(help="Refuse pictures larger than this.", rich_help_panel=INPUT)
+]
 
 Models = Annotated[
     PresetName,

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, TextIO
 
 import typer
@@ -23,11 +24,19 @@ if TYPE_CHECKING:
 BROKEN_PIPE = 141
 """The exit code of a command whose reader went away: 128 + SIGPIPE."""
 
+SECONDS_PER_LINE = 10.0
+"""How often a log hears of progress."""
+
 
 def tell(message: str) -> None:
-    """One line on stderr; line breaks become spaces, what would control the terminal is escaped."""
-    line = " ".join(message.split())
-    print("slip:", "".join(map(_printable, line)), file=sys.stderr)
+    """One line on stderr; line breaks become spaces, what would control the terminal is escaped.
+
+    Where stderr cannot be written, the command goes on: its exit code tells how it ended.
+    """
+    try:
+        print("slip:", _printable(" ".join(message.split())), file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
 
 
 def note(message: str) -> None:
@@ -47,10 +56,15 @@ def emit(data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
+        _discard(sys.stdout)
         if isinstance(error, BrokenPipeError):
             raise typer.Exit(BROKEN_PIPE) from None
         raise OutputError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def _discard(stream: TextIO) -> None:
+    """Send what is still buffered, and all that follows, nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def emit_paths(paths: Iterable[Path]) -> None:
@@ -62,7 +76,7 @@ def emit_paths(paths: Iterable[Path]) -> None:
 def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on a terminal; elsewhere a header and rows with tabs between the values."""
     if not sys.stdout.isatty():
-        emit("".join("\t".join(row) + "\n" for row in (columns, *rows)).encode())
+        emit("".join("\t".join(row) + "\n" for row in (columns, *rows)).encode("utf-8", "surrogateescape"))
         return
     from rich.box import SIMPLE
     from rich.console import Console
@@ -71,7 +85,7 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(*columns, box=SIMPLE)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(_printable(cell)) for cell in row))
     Console().print(table)
 
 
@@ -91,7 +105,8 @@ def segments(count: int) -> str:
 
 
 def open_streams() -> None:
-    """Give closed standard streams somewhere to go, so that no message ends up in the data."""
+    """Give closed standard streams a place to end in: none takes the number of another file."""
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
 
@@ -110,8 +125,10 @@ def quiet_libraries() -> None:
     warnings.showwarning = _show_warning
 
 
-def _printable(letter: str) -> str:
-    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+def _printable(text: str) -> str:
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
 
 
 def _show_warning(
@@ -130,9 +147,9 @@ def _show_warning(
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """A display of the stage and the count on stderr; nothing where that is no terminal."""
+    """A display of the stage and the count on stderr; where that is no terminal, a line now and then."""
     if not sys.stderr.isatty():
-        yield lambda stage, done, total: None
+        yield _log()
         return
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -158,6 +175,19 @@ def progress() -> Iterator[Progress]:
             )
 
         yield show
+
+
+def _log() -> Progress:
+    """Lines like "propose 64/256", SECONDS_PER_LINE apart: short runs stay quiet."""
+    due = monotonic() + SECONDS_PER_LINE
+
+    def show(stage: str, done: int, total: int) -> None:
+        nonlocal due
+        if monotonic() >= due:
+            tell(f"{stage} {_count(stage, done, total)}")
+            due = monotonic() + SECONDS_PER_LINE
+
+    return show
 
 
 def _count(stage: str, done: int, total: int) -> str:

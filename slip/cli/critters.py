@@ -55,7 +55,7 @@ def critters(
         for done, file in enumerate(draw_files(options)):
             progress("draw", done, total)
             path = out / file.path
-            if not path.is_file():
+            if not is_drawn(path):
                 make_folder(path.parent)
                 write_file(path, file.content(), overwrite=False)
                 drawn += 1
@@ -113,6 +113,14 @@ def is_empty(folder: Path) -> bool:
         return not any(folder.iterdir())
     except OSError as error:
         raise _unusable(folder, error) from error
+
+
+def is_drawn(path: Path) -> bool:
+    """Whether a file of the set is there. Raises OutputError."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise _unusable(path.parent, error) from error
 
 
 def _unusable(folder: Path, error: OSError) -> OutputError:

@@ -63,7 +63,8 @@ def _cache() -> Iterator[tuple[str, str]]:
     from slip.weights import cache_dir
 
     folder = cache_dir()
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    held = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    size = sum(file.lstat().st_size for file in held)
     yield (
         "cache",
         f"{folder}, {console.megabytes(size)}, {'writable' if _writable(folder) else 'not writable'}",
@@ -74,7 +75,7 @@ def _cache() -> Iterator[tuple[str, str]]:
 
 def _writable(folder: Path) -> bool:
     """Whether the folder, or the nearest that exists above it, may be written."""
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    existing = next(place for place in (folder, *folder.absolute().parents) if os.access(place, os.F_OK))
     return os.access(existing, os.W_OK | os.X_OK)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slip.errors import UsageError
+from slip.errors import ImageError, UsageError
 
 STANDARD = "-"
 """The name of standard input and output."""
@@ -38,8 +38,13 @@ class Names:
 
 
 def read_source(image: str) -> Path | bytes:
-    """What to load: the path, or the whole of standard input."""
-    return sys.stdin.buffer.read() if image == STANDARD else Path(image)
+    """What to load: the path, or the whole of standard input. Raises ImageError."""
+    if image != STANDARD:
+        return Path(image)
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise ImageError(f"cannot read standard input: {error.strerror}; name a file instead") from error
 
 
 def name_results(image: str, output: str | None) -> Names:
@@ -52,7 +57,7 @@ def name_results(image: str, output: str | None) -> Names:
         if sys.stdout.isatty():
             raise UsageError("-o - would send a picture to the terminal; pipe it or redirect it")
         return Names(Path(image).parent, _stem(image), None)
-    if output is None or Path(output).is_dir():
+    if output is None or _is_folder(Path(output)):
         folder = folder_of(image, output)
         return Names(folder, _stem(image), folder / f"{_stem(image)}.mask.png")
     mask = Path(output)
@@ -88,19 +93,43 @@ def check(results: Iterable[Path], image: str, *, overwrite: bool) -> None:
 
     results = list(results)
     for result in results:
-        if image != STANDARD and result.exists() and Path(image).exists() and result.samefile(image):
+        if image != STANDARD and _is_same(result, Path(image)):
             raise UsageError(f"{str(result)!r} is the picture itself; choose another -o")
     check_outputs(results, overwrite=overwrite)
 
 
-def write(contents: Iterable[tuple[Path, bytes]], *, overwrite: bool) -> list[Path]:
-    """Write each file whole; returns their paths. Raises UsageError, OutputError."""
-    from slip.outputs import write_file
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long, or a folder that may not be read
+        return False
+
+
+def _is_same(result: Path, image: Path) -> bool:
+    try:
+        return result.samefile(image)
+    except OSError:  # one of them is not there, or will be refused for what it is
+        return False
+
+
+def write(
+    contents: Iterable[tuple[Path, bytes]], planned: Iterable[Path] = (), *, overwrite: bool
+) -> list[Path]:
+    """Write each file whole; returns their paths. Raises UsageError, OutputError.
+
+    planned: with ``overwrite``, those of them that are not written are removed: an earlier result
+    must not pass for this one.
+    """
+    from slip.outputs import remove_file, write_file
 
     written = []
     for path, data in contents:
         write_file(path, data, overwrite=overwrite)
         written.append(path)
+    if overwrite:
+        for path in planned:
+            if path not in written:
+                remove_file(path)
     return written
 
 

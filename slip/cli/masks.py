@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from slip import __version__
 from slip.cli import arguments as args
 from slip.cli import console, files
 from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, propose_options
@@ -46,8 +47,8 @@ def masks(
     """
     start = perf_counter()
     names = files.name_in_folder(image, output)
-    picture_file, json_file = names.beside("segments.png"), names.beside("segments.json")
-    files.check([picture_file, json_file], image, overwrite=overwrite)
+    results = picture_file, json_file = names.beside("segments.png"), names.beside("segments.json")
+    files.check(results, image, overwrite=overwrite)
 
     from slip.device import resolve
     from slip.images import encode_png, load_image
@@ -61,24 +62,22 @@ def masks(
     options = propose_options(chosen.sam).but(points_per_side, pred_iou_thresh, stability_thresh)
     check_options(options)
     picture = load_image(files.read_source(image), max_megapixels=max_megapixels)
+    compute = resolve(device, precision)
     with console.progress() as progress:
         progress("load models", 0, 1)
-        proposer = load_proposer(chosen.sam, options, resolve(device, precision), progress)
+        proposer = load_proposer(chosen.sam, options, compute, progress)
         progress("load models", 1, 1)
         console.note_tiny(chosen.sam)
         found = propose_segments(proposer, picture, progress)
     segments = drop_overlaps(found, overlap)
 
     size = picture.shape[0], picture.shape[1]
-    used = {"device": device, "precision": precision, "overlap": overlap, **asdict(options)}
-    told = {
-        "image_size": size,
-        "models": {"sam": proposer.name},
-        "options": used,
-        "segments": [describe(segment, with_rle=True) for segment in segments],
-    }
+    used = {"preset": preset, "sam": chosen.sam, **asdict(compute), "overlap": overlap, **asdict(options)}
+    told = {"version": __version__, "image_size": size, "models": {"sam": proposer.name}, "options": used}
+    described = [describe(segment, with_rle=True) for segment in segments]
     contents = [(picture_file, encode_png(index_picture(segments, size)))] if segments else []
-    console.emit_paths(files.write([*contents, (json_file, files.to_json(told))], overwrite=overwrite))
+    contents.append((json_file, files.to_json({**told, "segments": described})))
+    console.emit_paths(files.write(contents, results, overwrite=overwrite))
     if not segments:
         console.tell("no segments found; try more --points-per-side or lower thresholds")
         raise typer.Exit(1)

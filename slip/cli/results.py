@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slip import __version__
 from slip.cli.files import Names, to_json
 from slip.errors import UsageError
 from slip.options import TOP_K
@@ -84,7 +85,7 @@ class Plan:
             count = None if self.index else self.listed
             listed = replace(prediction, segments=prediction.segments[:count])
             told = report(listed, models=models, options=options, all_segments=self.index is not None)
-            yield self.json, to_json(told)
+            yield self.json, to_json({"version": __version__, **told})
 
     def _pictures(self, image: Image, prediction: Prediction) -> Iterator[tuple[Path, NDArray[Any]]]:
         from slip import outputs

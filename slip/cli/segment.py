@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from time import perf_counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from slip.cli import arguments as args
 from slip.cli import console, files
 from slip.cli.results import Plan, Wanted
 from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, TOP_K, VIEW, propose_options
+
+if TYPE_CHECKING:
+    from slip.types import Prediction
 
 
 def segment(
@@ -96,9 +100,9 @@ def segment(
     plan = Plan.of(files.name_results(image, output), wanted)
     files.check(plan.paths, image, overwrite=overwrite)
 
-    from slip.images import encode_png, load_image
+    from slip.device import resolve
+    from slip.images import load_image
     from slip.models import check_options
-    from slip.outputs import mask_picture
     from slip.pipeline.slip import Slip, check_prompt, choose_models
 
     check_prompt(prompt)
@@ -106,6 +110,7 @@ def segment(
     options = propose_options(chosen.sam).but(points_per_side, pred_iou_thresh, stability_thresh)
     check_options(options)
     picture = load_image(files.read_source(image), max_megapixels=max_megapixels)
+    compute = resolve(device, precision)
     with console.progress() as progress:
         progress("load models", 0, 1)
         slip = Slip.load(
@@ -124,14 +129,29 @@ def segment(
         console.note_tiny(chosen.sam, chosen.clip)
         prediction = slip.segment(picture, prompt, progress)
 
-    used = {"preset": preset, "device": device, "precision": precision, "overlap": overlap, "view": view}
+    used = {"preset": preset, **asdict(chosen), **asdict(compute), "overlap": overlap, "view": view}
     contents = plan.contents(picture, prediction, models=slip.models, options=used | asdict(options))
-    written = files.write(contents, overwrite=overwrite)
-    if plan.masks:
+    written = files.write(contents, plan.paths, overwrite=overwrite)
+    _emit(written if plan.masks else None, prediction)
+    _conclude(prediction, perf_counter() - start)
+
+
+def _emit(written: list[Path] | None, prediction: Prediction) -> None:
+    """The paths of the files on standard output, or instead of them the best mask, if there is one."""
+    from slip.images import encode_png
+    from slip.outputs import mask_picture
+
+    if written is not None:
         console.emit_paths(written)
     elif prediction.found:
         console.emit(encode_png(mask_picture(prediction.best)))
+
+
+def _conclude(prediction: Prediction, seconds: float) -> None:
+    """The last line. Raises typer.Exit where nothing is found."""
     if not prediction.found:
-        console.tell(f"nothing found for {prompt!r}; try more --points-per-side or lower thresholds")
+        console.tell(
+            f"nothing found for {prediction.prompt!r}; try more --points-per-side or lower thresholds"
+        )
         raise typer.Exit(1)
-    console.tell(console.summary(prediction, perf_counter() - start))
+    console.tell(console.summary(prediction, seconds))

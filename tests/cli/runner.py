@@ -75,7 +75,10 @@ def run_warm(
         process = _forkserver().Process(target=_main, args=wanted)
         process.start()
         process.join(timeout)
-        assert process.exitcode is not None, "the command does not end"
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise AssertionError("the command does not end")
         told = b"" if stdout else streams[1].read_bytes()
         return _without_traceback(
             Run(process.exitcode, told, streams[2].read_bytes().decode(errors="replace"))

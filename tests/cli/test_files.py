@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from slip.cli.files import check, name_in_folder, name_results, to_json
+from slip.cli.files import check, name_in_folder, name_results, to_json, write
 from slip.cli.results import Plan, Wanted
-from slip.errors import UsageError
+from slip.errors import OutputError, UsageError
 
 MASK_ONLY = Wanted(overlay=False, cutout=False, json=False, all_segments=False, top_k=None)
 EVERYTHING = Wanted(overlay=True, cutout=True, json=True, all_segments=True, top_k=3)
@@ -78,3 +79,22 @@ def test_the_picture_itself_is_never_replaced(tmp_path: Path) -> None:
 
 def test_json_takes_any_text() -> None:
     assert to_json({"prompt": "rød \udcff"}) == '{\n  "prompt": "rød \\udcff"\n}\n'.encode()
+
+
+def test_only_what_is_replaced_is_removed(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.png", tmp_path / "new.png"
+    old.write_bytes(b"old")
+    assert write([(new, b"1")], [old, new], overwrite=False) == [new]
+    assert old.read_bytes() == b"old"
+    assert write([(new, b"2")], [old, new, tmp_path / "none.png"], overwrite=True) == [new]
+    assert [path.name for path in tmp_path.iterdir()] == ["new.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_entered(tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0)
+    for output in (locked / "b.png", locked / "deeper" / "b.png"):
+        names = name_results("scene.png", str(output))
+        with pytest.raises(OutputError, match="no permission to write"):
+            check([names.mask or output], "scene.png", overwrite=True)

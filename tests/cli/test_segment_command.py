@@ -6,15 +6,15 @@ import io
 import json
 import os
 import shutil
-import subprocess
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
-from cli.runner import COMMAND, run, run_python, run_warm
+from cli.runner import run, run_python, run_warm
 
+import slip
 from slip.masks import decode_rle
 
 EVERY_SEGMENT = [
@@ -53,7 +53,10 @@ def test_every_result(scene: Path, tiny_models: list[str]) -> None:
     assert set(np.unique(mask)) == {0, 255}
     assert np.array_equal(mask == 255, decode_rle(report["rle"]))
     assert index.max() == 1 + len(report["runners_up"])
-    assert report["options"]["points_per_side"] == 4
+    assert report["version"] == slip.__version__
+    used = {"preset": "base", "sam": tiny_models[1], "clip": tiny_models[3], "points_per_side": 4}
+    assert used.items() <= report["options"].items()
+    assert {"auto", None}.isdisjoint(report["options"][name] for name in ("device", "precision"))
     for kind, mode in (("mask", "L"), ("overlay", "RGB"), ("cutout", "RGBA")):
         with PIL.Image.open(scene.parent / f"scene.{kind}.png") as picture:
             assert (picture.mode, picture.size) == (mode, SIZE)
@@ -84,6 +87,25 @@ def test_nothing_found(scene: Path, tiny_models: list[str]) -> None:
     assert done.stderr.startswith("slip: nothing found for 'x'")
     assert json.loads((scene.parent / "scene.json").read_text())["found"] is False
     assert not (scene.parent / "scene.mask.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "stale", "written"),
+    [
+        (["segment", "scene.png", "x", "--json", "--top-k", "2"], ["mask.png", "mask.2.png"], "scene.json"),
+        (["masks", "scene.png"], ["segments.png"], "scene.segments.json"),
+    ],
+)
+def test_what_an_earlier_search_found_is_not_left_behind(
+    scene: Path, tiny_models: list[str], command: list[str], stale: list[str], written: str
+) -> None:
+    for kind in (*stale, "mask.3.png", "overlay.png"):
+        (scene.parent / f"scene.{kind}").write_bytes(b"of another search")
+    models = tiny_models if command[0] == "segment" else tiny_models[:2]
+    done = run_warm(*command, "--overwrite", *models, "--pred-iou-thresh", "1", cwd=scene.parent)
+    assert (done.code, done.lines) == (1, [written]), done.stderr
+    left = {path.name for path in scene.parent.iterdir()}
+    assert left == {"scene.png", "scene.mask.3.png", "scene.overlay.png", written}
 
 
 def test_masks_need_no_clip(scene: Path, tiny_models: list[str]) -> None:
@@ -133,11 +155,14 @@ def test_the_tiny_models_say_what_they_know(
     assert not last.startswith("slip: error")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pipes that break with EPIPE")
-def test_nobody_reads(scene: Path, tiny_models: list[str]) -> None:
-    command = [str(COMMAND), "segment", "scene.png", "x", "-o", "-", *tiny_models, *EVERY_SEGMENT]
+def break_stdout() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(command, cwd=scene.parent, stdout=writer, stderr=-1, check=False)
-    os.close(writer)
-    assert (done.returncode, done.stderr) == (141, b"")
+    os.dup2(writer, 1)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes that break with EPIPE")
+def test_nobody_reads(scene: Path, tiny_models: list[str]) -> None:
+    wanted = ["segment", "scene.png", "x", "-o", "-", *tiny_models, *EVERY_SEGMENT]
+    done = run_warm(*wanted, cwd=scene.parent, prepare=break_stdout)
+    assert (done.code, done.stderr) == (141, "")

@@ -209,6 +209,14 @@ def test_critters_hide_little_of_each_other() -> None:
 
 
 class TestPortraits:
+    def test_a_portrait_that_never_fits_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            "slip.data.critters.scenes.draw_critter",
+            lambda *_: Sprite(np.zeros((1, 1, 4), np.uint8), np.zeros((1, 1), np.uint8)),
+        )
+        with pytest.raises(UsageError, match=SPECIES[0].name):
+            make_portrait(SPECIES[0], 0, 32, "artwork")
+
     def test_every_species_is_in_its_portrait(self) -> None:
         for number, species in enumerate(SPECIES[:80]):
             scene = make_portrait(species, (0, number), 40, "artwork")

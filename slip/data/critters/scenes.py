@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 
 import cv2
 import numpy as np
@@ -29,6 +28,8 @@ _CROWDING = 0.06
 """Objects may hide at most this share of each other."""
 _SMALLEST = 10
 """Pixels across that an object of a scene is given at least."""
+_POSES = 1000
+"""Poses tried for a portrait."""
 
 
 @dataclass(frozen=True)
@@ -128,15 +129,16 @@ def make_portrait(
 ) -> Scene:
     """One critter that fills most of the picture, as in a class folder; the same seed, the same portrait.
 
-    Where the pose does not fit the picture, another is tried. Raises UsageError like make_scene.
+    Where the pose does not fit the picture, another is tried. Raises UsageError like make_scene,
+    and where no pose fits.
     """
     roots = tuple(seed) if isinstance(seed, Sequence) else (seed,)
-    for attempt in count():
+    for attempt in range(_POSES):
         again = (attempt,) if attempt else ()
         scene = make_scene((*roots, *again), size, 1, 0, style, [species])
         if scene.things:
-            break
-    return scene
+            return scene
+    raise UsageError(f"no pose of {species.name!r} fits {size} pixels; give a larger size")
 
 
 def check_scene(seed: int | Sequence[int], size: int, critters: int, distractors: int, style: Style) -> None:
