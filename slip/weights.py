@@ -125,6 +125,11 @@ def path_of(entry: Entry) -> Path:
     return cache_dir() / entry.file
 
 
+def offline() -> bool:
+    """Whether SLIP_OFFLINE forbids the network: set, and neither empty nor 0."""
+    return os.environ.get("SLIP_OFFLINE", "0") not in ("", "0")
+
+
 def is_ready(entry: Entry) -> bool:
     """Whether the file is there, as far as can be told without reading it: verified, or of the right size."""
     path = path_of(entry)
@@ -173,7 +178,7 @@ def fetch(entry: Entry, progress: Progress | None = None) -> Path:
 def _download(entry: Entry, path: Path, progress: Progress | None) -> None:
     from filelock import FileLock
 
-    if os.environ.get("SLIP_OFFLINE", "0") not in ("", "0"):
+    if offline():
         raise _unreachable(entry, "SLIP_OFFLINE is set")
     part = path.with_name(f"{path.name}.part")
     try:

@@ -91,7 +91,8 @@ def _usage(error: Any) -> str:
     """What is wrong, without the tag of typer's validator, and where help is."""
     message = error.format_message().strip().rstrip(".").replace("Value error, ", "")
     context = getattr(error, "ctx", None)
-    return f"{message}; see '{context.command_path if context else 'slip'} --help'"
+    see = " See" if message.endswith("?") else "; see"
+    return f"{message}{see} '{context.command_path if context else 'slip'} --help'"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

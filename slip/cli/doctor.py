@@ -60,7 +60,7 @@ def _device_name(device: str) -> str:
 
 
 def _cache() -> Iterator[tuple[str, str]]:
-    from slip.weights import cache_dir
+    from slip.weights import cache_dir, offline
 
     folder = cache_dir()
     held = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
@@ -70,7 +70,7 @@ def _cache() -> Iterator[tuple[str, str]]:
         f"{folder}, {console.megabytes(size)}, {'writable' if _writable(folder) else 'not writable'}",
     )
     yield "SLIP_HOME", os.environ.get("SLIP_HOME", "not set")
-    yield "SLIP_OFFLINE", os.environ.get("SLIP_OFFLINE", "not set")
+    yield "downloads", "forbidden by SLIP_OFFLINE" if offline() else "allowed"
 
 
 def _writable(folder: Path) -> bool:

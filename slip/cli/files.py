@@ -62,7 +62,9 @@ def name_results(image: str, output: str | None) -> Names:
         return Names(folder, _stem(image), folder / f"{_stem(image)}.mask.png")
     mask = Path(output)
     if mask.suffix.lower() != ".png":
-        raise UsageError(f"{output!r} is neither a folder nor the name of a .png file, the format of masks")
+        raise UsageError(
+            f"{output!r} is neither a folder that exists nor the name of a .png file, the format of masks"
+        )
     return Names(mask.parent, mask.stem.removesuffix(".mask"), mask)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +27,8 @@ def segment(
             "--output",
             "-o",
             metavar="PATH",
-            help="The mask: a .png file, a folder, or - for standard output.",
+            help="The mask: a .png file, a folder that exists, or - for standard output. What else is "
+            "asked for goes beside it; with -, beside IMAGE.",
             show_default="STEM.mask.png beside IMAGE",
             rich_help_panel=args.OUTPUT,
         ),
@@ -110,6 +111,7 @@ def segment(
     options = propose_options(chosen.sam).but(points_per_side, pred_iou_thresh, stability_thresh)
     check_options(options)
     picture = load_image(files.read_source(image), max_megapixels=max_megapixels)
+    decoded = perf_counter()
     compute = resolve(device, precision)
     with console.progress() as progress:
         progress("load models", 0, 1)
@@ -127,23 +129,29 @@ def segment(
         )
         progress("load models", 1, 1)
         console.note_tiny(chosen.sam, chosen.clip)
+        loaded = perf_counter()
         prediction = slip.segment(picture, prompt, progress)
 
+    before = {"decode": decoded - start, "models": loaded - decoded}
+    prediction = replace(prediction, timings=before | dict(prediction.timings) | before)
     used = {"preset": preset, **asdict(chosen), **asdict(compute), "overlap": overlap, "view": view}
     contents = plan.contents(picture, prediction, models=slip.models, options=used | asdict(options))
     written = files.write(contents, plan.paths, overwrite=overwrite)
-    _emit(written if plan.masks else None, prediction)
+    _emit(written, prediction, to_stdout=not plan.masks)
     _conclude(prediction, perf_counter() - start)
 
 
-def _emit(written: list[Path] | None, prediction: Prediction) -> None:
+def _emit(written: list[Path], prediction: Prediction, *, to_stdout: bool) -> None:
     """The paths of the files on standard output, or instead of them the best mask, if there is one."""
     from slip.images import encode_png
     from slip.outputs import mask_picture
 
-    if written is not None:
+    if not to_stdout:
         console.emit_paths(written)
-    elif prediction.found:
+        return
+    for path in written:
+        console.tell(f"wrote {path}")
+    if prediction.found:
         console.emit(encode_png(mask_picture(prediction.best)))
 
 

@@ -123,7 +123,7 @@ class Slip:
         Raises ImageError for a picture that cannot be read.
         """
         timings: dict[str, float] = {}
-        with _timed(timings, "load"):
+        with _timed(timings, "decode"):
             pixels = load_image(image)
         with _timed(timings, "propose"):
             found = propose_segments(self.proposer, pixels, progress)

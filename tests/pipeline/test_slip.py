@@ -152,12 +152,12 @@ def test_crops_are_made_and_encoded_in_batches(slip):
 
 def test_timings_name_every_stage(slip):
     proposals = slip.propose(scene())
-    assert list(proposals.timings) == ["load", "propose", "overlap"]
+    assert list(proposals.timings) == ["decode", "propose", "overlap"]
     first, later = slip.rank(proposals, "red"), slip.rank(proposals, "blue")
-    assert list(first.timings) == ["load", "propose", "overlap", "crop", "encode", "rank"]
-    assert list(later.timings) == ["load", "propose", "overlap", "encode", "rank"]
+    assert list(first.timings) == ["decode", "propose", "overlap", "crop", "encode", "rank"]
+    assert list(later.timings) == ["decode", "propose", "overlap", "encode", "rank"]
     assert all(seconds >= 0 for seconds in first.timings.values())
-    assert list(proposals.timings) == ["load", "propose", "overlap"]
+    assert list(proposals.timings) == ["decode", "propose", "overlap"]
 
 
 def test_models_are_named(slip):
