@@ -97,8 +97,7 @@ def segment(
     written, and the exit code is 1.
     """
     start = perf_counter()
-    wanted = Wanted(overlay, cutout, json, all_segments, top_k)
-    plan = Plan.of(files.name_results(image, output), wanted)
+    plan = Plan.of(files.name_results(image, output), Wanted(overlay, cutout, json, all_segments, top_k))
     files.check(plan.paths, image, overwrite=overwrite)
 
     from slip.device import resolve
@@ -132,13 +131,16 @@ def segment(
         loaded = perf_counter()
         prediction = slip.segment(picture, prompt, progress)
 
-    before = {"decode": decoded - start, "models": loaded - decoded}
-    prediction = replace(prediction, timings=before | dict(prediction.timings) | before)
+    prediction = _timed(prediction, decode=decoded - start, models=loaded - decoded)
     used = {"preset": preset, **asdict(chosen), **asdict(compute), "overlap": overlap, "view": view}
     contents = plan.contents(picture, prediction, models=slip.models, options=used | asdict(options))
-    written = files.write(contents, plan.paths, overwrite=overwrite)
-    _emit(written, prediction, to_stdout=not plan.masks)
+    _emit(files.write(contents, plan.paths, overwrite=overwrite), prediction, to_stdout=not plan.masks)
     _conclude(prediction, perf_counter() - start)
+
+
+def _timed(prediction: Prediction, **before: float) -> Prediction:
+    """With the seconds of the stages before it."""
+    return replace(prediction, timings=before | dict(prediction.timings) | before)
 
 
 def _emit(written: list[Path], prediction: Prediction, *, to_stdout: bool) -> None:

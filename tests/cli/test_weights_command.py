@@ -55,7 +55,7 @@ def test_doctor(tmp_path: Path) -> None:
     done = run("doctor", cwd=tmp_path)
     told = dict(line.split("\t") for line in done.lines)
     assert (done.code, done.stderr) == (0, "")
-    assert told["SLIP_OFFLINE"] == "1"
+    assert told["downloads"] == "forbidden by SLIP_OFFLINE"
     assert "fp32" in told["device cpu"] or "device cuda" in told or "device mps" in told
     assert "writable" in told["cache"]
     assert told["preset base"] == "lacks sam/vit_b, clip/ViT-B-32/openai"
