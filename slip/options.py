@@ -63,7 +63,7 @@ class ProposeOptions:
 PROPOSE = ProposeOptions()
 """For the published SAMs: the thresholds of ``segment_anything``, the paper's points."""
 
-OWN_PROPOSE = {"tiny": ProposeOptions(pred_iou_thresh=0.3, stability_thresh=0.3)}
+OWN_PROPOSE = {"tiny": ProposeOptions(pred_iou_thresh=0.5, stability_thresh=0.3)}
 """For SAMs with thresholds of their own: a small one is less sure of good masks."""
 
 
