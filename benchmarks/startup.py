@@ -49,6 +49,8 @@ stage("import segment_anything")
 import open_clip
 stage("import open_clip")
 from slip import Slip
+from slip.models import clip, sam
+stage("import slip")
 segmenter = Slip.load("tiny")
 stage("load weights")
 proposals = segmenter.propose(sys.argv[1])

@@ -6,7 +6,7 @@ from pathlib import Path
 from slip import Slip
 
 PICTURE = str(Path(__file__).parent / "meadow.png")
-PROMPTS = ["a white striped quadruped", "a green biped", "a red striped bird"]
+PROMPTS = ["a white striped quadruped", "a green biped", "a red squid with a blue belly"]
 
 
 def main(picture: str, prompts: list[str]) -> None:

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from slip.images import load_image
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -30,4 +34,5 @@ def test_make_pictures_draws_the_pictures_that_are_here(tmp_path: Path) -> None:
     drawn = sorted(tmp_path.glob("*.png"))
     assert drawn
     for path in drawn:
-        assert path.read_bytes() == (EXAMPLES / path.name).read_bytes()
+        kept, again = load_image(EXAMPLES / path.name), load_image(path)
+        assert np.abs(kept.astype(int) - again).mean() < 0.5
