@@ -1,13 +1,20 @@
 """The tiny SAM: segment_anything's own classes, small, trained from scratch on critters.
 
-    python -m recipes.sam_tiny --out runs/sam_tiny          trains; run again to resume
-    python -m recipes.sam_tiny --out runs/sam_tiny --export writes slip/assets/sam_tiny.safetensors
+    python -m recipes.sam_tiny             trains into runs/sam_tiny; run again to resume
+    python -m recipes.sam_tiny --export    writes slip/assets/sam_tiny.safetensors
+    python -m recipes.evaluate             measures it
+
+Seed 11, 5,000 steps of 8 scenes with 5 points each: about 1.5 hours on one core. @@SAMFIG@@
+The weights in the package come from one such run that was interrupted, and whose planned length
+was changed at those moments (5,500 steps, then 6,500, 6,000 and at last 5,000), so the rate did
+not follow one cosine; and its first 3,000 steps shared the machine's cores with other work.
 
 The training follows "Segment Anything" (arXiv 2304.02643, appendix A): focal and dice loss 20:1,
 three masks a point of which the best carries the loss, a squared-error loss for the predicted
-IoU, and a second round that adds a point where the first went wrong and shows the first mask.
-It differs in one thing: a critter's point has two right answers, the critter and its part, and
-each answer is laid on the mask nearest to it.
+IoU, and rounds that add a point where the last mask went wrong and show that mask. It differs in
+two things. A critter's point has two right answers, the critter and its part, and each answer is
+laid on the mask nearest to it. And of the further rounds, of which the paper has ten, there is
+one, in every fourth step: points alone are what the automatic masks ask.
 """
 
 from __future__ import annotations
