@@ -4,7 +4,9 @@
     python -m recipes.sam_tiny --export    writes slip/assets/sam_tiny.safetensors
     python -m recipes.evaluate             measures it
 
-Seed 11, 5,000 steps of 8 scenes with 5 points each: about 1.5 hours on one core. @@SAMFIG@@
+Seed 11, 5,000 steps of 8 scenes with 5 points each: about 1.5 hours on one core. Expect a mean
+IoU of .76 for objects from one point, best of three masks (.31 for parts), and automatic masks
+that hold 98 % of critters at IoU .5, 68 % at .75.
 The weights in the package come from one such run that was interrupted, and whose planned length
 was changed at those moments (5,500 steps, then 6,500, 6,000 and at last 5,000), so the rate did
 not follow one cosine; and its first 3,000 steps shared the machine's cores with other work.
