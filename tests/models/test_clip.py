@@ -85,7 +85,8 @@ def test_read_only_crops_are_taken(encoder):
     images.flags.writeable = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        encoder.encode_images(images)
+        features = encoder.encode_images(images)
+    assert np.array_equal(features, encoder.encode_images(images.copy()))
 
 
 def test_text_is_encoded_in_any_script(encoder):
