@@ -1,4 +1,4 @@
-"""Pictures in, as ``uint8 (H, W, 3)`` RGB, and PNG out."""
+"""Pictures in, as ``uint8 (H, W, 3)`` RGB, and PNG and JPEG out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import PIL.ExifTags
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from slip.errors import ImageError, SlipWarning, UsageError
 from slip.options import MAX_MEGAPIXELS
-from slip.types import Image
+from slip.types import Image, Mask
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF")
 """What is opened: formats whose decoders notice a truncated file and start no other program."""
@@ -57,6 +57,24 @@ def load_image(source: Source, *, max_megapixels: float = MAX_MEGAPIXELS) -> Ima
 
     Raises ImageError for what cannot be read whole, UsageError for a limit that is not positive.
     """
+    image, _, animated = _load_any(source, max_megapixels)
+    if animated:
+        warnings.warn(f"{_name(source)} has several frames; the first is used", SlipWarning, stacklevel=2)
+    return image
+
+
+def load_with_alpha(source: Source, *, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[Image, Mask | None]:
+    """Decode a picture as load_image does, and tell what its alpha channel shows, ``bool (H, W)``.
+
+    The mask is where alpha is above 127; None where the source has no transparency and where the
+    mask would be full or empty, which says nothing about a subject. Of an animation the first frame
+    is used, without a warning: this serves whole data sets. Raises as load_image does.
+    """
+    image, mask, _ = _load_any(source, max_megapixels)
+    return image, None if mask is None or mask.all() or not mask.any() else mask
+
+
+def _load_any(source: Source, max_megapixels: float) -> _Loaded:
     if not max_megapixels > 0:
         raise UsageError(f"max_megapixels is {max_megapixels}; give a number above 0")
     if isinstance(source, np.ndarray):
@@ -64,12 +82,16 @@ def load_image(source: Source, *, max_megapixels: float = MAX_MEGAPIXELS) -> Ima
     if isinstance(source, PIL.Image.Image):
         return _from_pillow(source, max_megapixels)
     if isinstance(source, bytes):
-        return _decode(BytesIO(source), "the picture", max_megapixels, empty=not source)
+        return _decode(BytesIO(source), _name(source), max_megapixels, empty=not source)
     if isinstance(source, (str, os.PathLike)):
         return _from_path(source, max_megapixels)
     raise ImageError(
         f"{type(source).__name__} is not a picture; give a path, bytes, uint8 array or PIL image"
     )
+
+
+def _name(source: Source) -> str:
+    return repr(str(Path(source))) if isinstance(source, (str, os.PathLike)) else "the picture"
 
 
 def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
@@ -91,7 +113,35 @@ def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     return out.getvalue()
 
 
-def _from_array(array: NDArray[Any]) -> Image:
+def encode_jpeg(pixels: Image, quality: int = 82) -> bytes:
+    """Encode ``uint8 (H, W, 3)`` RGB as JPEG, for pictures that only people look at."""
+    out = BytesIO()
+    PIL.Image.fromarray(np.ascontiguousarray(pixels)).save(out, "JPEG", quality=quality, optimize=True)
+    return out.getvalue()
+
+
+def resize(pixels: Image, width: int, height: int) -> Image:
+    """Squashed to the size; each axis by area averaging where it shrinks, by bicubic where it grows.
+
+    pixels: ``uint8 (H, W)`` or ``(H, W, 3)``; the result has the same layout.
+    """
+    import cv2
+
+    shrunk = min(width, pixels.shape[1]), min(height, pixels.shape[0])
+    pixels = cv2.resize(pixels, shrunk, interpolation=cv2.INTER_AREA)
+    grown: Image = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC)
+    return grown
+
+
+class _Loaded(NamedTuple):
+    """What was decoded. mask: where alpha is above 127, None without transparency."""
+
+    image: Image
+    mask: Mask | None
+    animated: bool = False
+
+
+def _from_array(array: NDArray[Any]) -> _Loaded:
     if array.dtype != np.uint8:
         raise ImageError(f"the picture is a {array.dtype} array; {_array_remedy(array.dtype)}")
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
@@ -103,7 +153,7 @@ def _from_array(array: NDArray[Any]) -> Image:
         array = np.repeat(array[..., None], 3, axis=2)
     if array.shape[2] == 4:
         return _rgb(PIL.Image.fromarray(np.ascontiguousarray(array)), "the picture")
-    return np.ascontiguousarray(array)
+    return _Loaded(np.ascontiguousarray(array), None)
 
 
 def _array_remedy(dtype: np.dtype[Any]) -> str:
@@ -116,7 +166,7 @@ def _array_remedy(dtype: np.dtype[Any]) -> str:
     return "scale it to 0 to 255 and convert it with .astype(numpy.uint8)"
 
 
-def _from_pillow(picture: PIL.Image.Image, max_megapixels: float) -> Image:
+def _from_pillow(picture: PIL.Image.Image, max_megapixels: float) -> _Loaded:
     from_file = isinstance(picture, PIL.ImageFile.ImageFile)
     _check_size(picture.size, "the picture", max_megapixels if from_file else math.inf)
     with _refusing("the picture"):
@@ -124,9 +174,9 @@ def _from_pillow(picture: PIL.Image.Image, max_megapixels: float) -> Image:
         return _upright(picture, "the picture")
 
 
-def _from_path(source: str | os.PathLike[str], max_megapixels: float) -> Image:
+def _from_path(source: str | os.PathLike[str], max_megapixels: float) -> _Loaded:
     path = Path(source)
-    name = repr(str(path))
+    name = _name(source)
     try:
         with path.open("rb") as stream:
             return _decode(stream, name, max_megapixels, empty=not stream.peek(1))
@@ -143,16 +193,15 @@ def _from_path(source: str | os.PathLike[str], max_megapixels: float) -> Image:
         raise ImageError(f"cannot read {name}: {reason}; check the path") from error
 
 
-def _decode(stream: IO[bytes], name: str, max_megapixels: float, *, empty: bool) -> Image:
+def _decode(stream: IO[bytes], name: str, max_megapixels: float, *, empty: bool) -> _Loaded:
     if empty:
         raise ImageError(f"{name} is empty; save or download it again")
     with _refusing(name):
         picture = _open(stream)
         _check_size(picture.size, name, max_megapixels)
         _load(picture)
-        if getattr(picture, "is_animated", False) and picture.format != "MPO":
-            warnings.warn(f"{name} has several frames; the first is used", SlipWarning, stacklevel=4)
-        return _upright(picture, name)
+        animated = getattr(picture, "is_animated", False) and picture.format != "MPO"
+        return _upright(picture, name)._replace(animated=animated)
 
 
 def _open(stream: IO[bytes]) -> PIL.Image.Image:
@@ -188,7 +237,7 @@ def _refusing(name: str) -> Iterator[None]:
     """Turn whatever a decoder raises into one ImageError; decoders raise far more than OSError."""
     try:
         yield
-    except (ImageError, SlipWarning):
+    except ImageError:
         raise
     except PIL.UnidentifiedImageError:
         raise ImageError(f"{name} is not a picture that can be read; save it as JPEG or PNG") from None
@@ -210,7 +259,7 @@ def _pillow_limit(pixels: int | None) -> Iterator[None]:
             PIL.Image.MAX_IMAGE_PIXELS = before
 
 
-def _upright(picture: PIL.Image.Image, name: str) -> Image:
+def _upright(picture: PIL.Image.Image, name: str) -> _Loaded:
     try:
         orientation = picture.getexif().get(PIL.ExifTags.Base.Orientation)
     except Exception:  # a damaged EXIF block says nothing about the pixels
@@ -220,23 +269,27 @@ def _upright(picture: PIL.Image.Image, name: str) -> Image:
     return _rgb(picture, name)
 
 
-def _rgb(picture: PIL.Image.Image, name: str) -> Image:
+def _rgb(picture: PIL.Image.Image, name: str) -> _Loaded:
     if picture.mode == "F" or picture.mode.startswith("I"):
         return _deep_grey(picture, name)
     if picture.mode in ("La", "RGBa"):
         picture = picture.convert("RGBA" if picture.mode == "RGBa" else "LA")
+    mask = None
     if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        mask = np.asarray(picture.getchannel("A")) > 127
         white = PIL.Image.new("RGBA", picture.size, "white")
-        picture = PIL.Image.alpha_composite(white, picture.convert("RGBA"))
-    return np.array(picture.convert("RGB"))
+        picture = PIL.Image.alpha_composite(white, picture)
+    return _Loaded(np.array(picture.convert("RGB")), mask)
 
 
-def _deep_grey(picture: PIL.Image.Image, name: str) -> Image:
+def _deep_grey(picture: PIL.Image.Image, name: str) -> _Loaded:
     """16-bit grey to 8 bit by its high byte, as Pillow does for 16-bit colour."""
     grey = np.asarray(picture)
     if picture.mode == "F" or grey.min() < 0 or grey.max() > 65535:
         raise ImageError(f"{name} has grey values beyond 16 bit; convert it to 8 or 16 bit")
-    transparent = picture.info.get("transparency")
+    transparent, mask = picture.info.get("transparency"), None
     if isinstance(transparent, int):
-        grey = np.where(grey == transparent, 65535, grey)
-    return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        mask = grey != transparent
+        grey = np.where(mask, grey, 65535)
+    return _Loaded(np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2), mask)

@@ -12,6 +12,13 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PresetName = Literal["tiny", "base", "large"]
 Style = Literal["picture", "artwork"]
 Layout = Literal["scenes", "folders"]
+Loss = Literal["supervised", "clip", "paper"]
+Recipe = Literal["clip", "paper"]
+JudgeRecipe = Literal["paper", "own"]
+Schedule = Literal["cosine", "plateau"]
+Lock = Literal["none", "image", "text"]
+Protocol = Literal["corrected", "paper"]
+Asked = Literal["label", "caption"]
 
 OVERLAP: Overlap = "nms"
 VIEW: View = "black"
@@ -116,3 +123,112 @@ class CritterOptions:
 CRITTERS = CritterOptions()
 CRITTER_COUNTS: dict[Layout, int] = {"scenes": 100, "folders": 20}
 PORTRAIT_SIZE = 128
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """Which pictures are held out. validation: their share, above 0, below 1."""
+
+    validation: float = 0.2
+    seed: int = 42
+
+
+SPLIT = SplitOptions()
+CAPTION = "{}"
+"""What CLIP is told of a class: ``{}`` is the class's name."""
+PAPER_CAPTION = "This is an image of {}"
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """How CLIP is taught the classes of a data set.
+
+    rate: peak learning rate. warmup: epochs of rising rate, with ``cosine``.
+    plateau: with ``plateau``, the rate falls by .9 after 5 epochs without a lower validation loss.
+    clip_norm: gradients longer than this are shortened. lock: a tower that is left as it is.
+    mix: 1 keeps the fine-tuned weights, 0 the old ones, between them their weighted average.
+    segment_share: how many of the training crops are segments, where segments are given, 0 to 1.
+    """
+
+    epochs: int = 30
+    batch: int = 64
+    rate: float = 3e-4
+    weight_decay: float = 0.05
+    warmup: float = 1.0
+    schedule: Schedule = "cosine"
+    clip_norm: float = 1.0
+    loss: Loss = "supervised"
+    lock: Lock = "none"
+    mix: float = 1.0
+    augment: bool = True
+    segment_share: float = 0.5
+    seed: int = 42
+
+
+FINETUNE = FinetuneOptions()
+
+
+@dataclass(frozen=True)
+class PaperOptions:
+    """How the paper's own dual encoder is trained; the defaults are its best in Table 1.
+
+    rate: of the projection heads, which the paper searched for; weight_decay is theirs alone.
+    embed_dim: width of the common space, searched for as well.
+    """
+
+    epochs: int = 100
+    batch: int = 64
+    rate: float = 1e-4
+    image_rate: float = 1e-4
+    text_rate: float = 1e-5
+    weight_decay: float = 1e-3
+    embed_dim: int = 128
+    seed: int = 42
+
+
+PAPER = PaperOptions()
+PAPER_RATES = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5)
+PAPER_EMBED_DIMS = (128, 512)
+"""The grid of the paper's Table 1."""
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """How the judge is trained. The defaults are the paper's; ``OWN_JUDGE`` is better from random weights.
+
+    recipe: ``paper``: 224 px squashed, one-cycle SGD, no augmentation. ``own``: letterboxed on
+    white, random crops, flips, RandAugment, mixup, label smoothing, cosine SGD.
+    """
+
+    recipe: JudgeRecipe = "paper"
+    epochs: int = 50
+    batch: int = 32
+    rate: float = 0.1
+    weight_decay: float = 5e-4
+    image_size: int = 224
+    seed: int = 42
+
+
+JUDGES: dict[str, JudgeOptions] = {
+    "paper": JudgeOptions(),
+    "own": JudgeOptions("own", epochs=100, batch=64, rate=0.1, image_size=96),
+}
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """What is measured: composites of four tiles with one prompt a tile.
+
+    count: composites. tile: side of a tile in pixels.
+    protocol: ``corrected``, or ``paper`` as published (slip.evaluation.protocols).
+    asked: a prompt is the class of its tile, or the caption of the picture in it.
+    """
+
+    count: int = 100
+    tile: int = 448
+    seed: int = 0
+    protocol: Protocol = "corrected"
+    asked: Asked = "label"
+
+
+EVAL = EvalOptions()

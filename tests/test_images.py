@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slip.errors import ImageError, SlipWarning, UsageError
-from slip.images import encode_png, load_image
+from slip.images import encode_png, load_image, load_with_alpha
 
 RNG = np.random.default_rng(7)
 COLOUR = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -352,3 +352,64 @@ def test_png_keeps_every_value(pixels: np.ndarray) -> None:
 def test_png_refuses_other_arrays(pixels: np.ndarray) -> None:
     with pytest.raises(UsageError, match="as PNG; give uint8"):
         encode_png(pixels)
+
+
+def alpha_of(*levels: int) -> np.ndarray:
+    """Alternating red and green with these levels of alpha."""
+    rows = [[200 * (index % 2), 200 * (1 - index % 2), 0, level] for index, level in enumerate(levels)]
+    return np.array([rows], np.uint8)
+
+
+def test_alpha_above_half_is_the_mask() -> None:
+    rgba = alpha_of(0, 127, 128, 255)
+    for source in (rgba, encoded(rgba), PIL.Image.fromarray(rgba), encoded(rgba, "TIFF")):
+        image, mask = load_with_alpha(source)
+        np.testing.assert_array_equal(image, load_image(source))
+        assert mask is not None and mask.dtype == bool
+        np.testing.assert_array_equal(mask, [[False, False, True, True]])
+
+
+@pytest.mark.parametrize("levels", [(255, 255), (128, 255), (0, 0), (127, 3)])
+def test_a_mask_that_is_full_or_empty_is_none(levels: tuple[int, int]) -> None:
+    assert load_with_alpha(encoded(alpha_of(*levels)))[1] is None
+
+
+@pytest.mark.parametrize("source", [COLOUR, COLOUR[..., 0], encoded(COLOUR), encoded(COLOUR, "JPEG")])
+def test_without_alpha_there_is_no_mask(source: object) -> None:
+    image, mask = load_with_alpha(source)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(image, load_image(source))  # type: ignore[arg-type]
+    assert mask is None
+
+
+def test_a_transparent_palette_entry_or_grey_is_outside_the_mask() -> None:
+    picture = PIL.Image.fromarray(np.array([[0, 1]], np.uint8), "L").convert("P")
+    picture.putpalette([200, 0, 0, 0, 0, 200])
+    deep = PIL.Image.fromarray(np.array([[1000, 2000]], np.uint16))
+    for data in (
+        encoded(picture, transparency=0),
+        encoded(picture, "GIF", transparency=0),
+        encoded(deep, transparency=1000),
+    ):
+        np.testing.assert_array_equal(load_with_alpha(data)[1], [[False, True]])
+
+
+def test_the_mask_is_turned_with_the_picture() -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    image, mask = load_with_alpha(encoded(alpha_of(0, 255, 255), exif=exif))
+    assert image.shape == (3, 1, 3)
+    np.testing.assert_array_equal(mask, [[False], [True], [True]])
+
+
+def test_with_alpha_an_animation_does_not_warn() -> None:
+    image, _ = load_with_alpha(encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]))
+    np.testing.assert_array_equal(image, np.asarray(FRAMES[0]))
+
+
+def test_with_alpha_bad_input_is_refused_alike() -> None:
+    with pytest.raises(ImageError, match="the picture is not a picture"):
+        load_with_alpha(b"text")
+    with pytest.raises(ImageError, match="limit is 0.0005"):
+        load_with_alpha(encoded(COLOUR), max_megapixels=0.0005)
+    with pytest.raises(UsageError, match="above 0"):
+        load_with_alpha(COLOUR, max_megapixels=0)
