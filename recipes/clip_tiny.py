@@ -1,6 +1,6 @@
 """The tiny CLIP: an open_clip configuration, trained from scratch on crops of critters.
 
-    python -m recipes.clip_tiny             trains into runs/clip_tiny; run again to resume
+    python -m recipes.clip_tiny             trains into runs/clip_tiny.run; run again to resume
     python -m recipes.clip_tiny --export    writes slip/assets/clip_tiny.safetensors
     python -m recipes.evaluate              measures it
 
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recipes.clip_crops import CONTEXT, SceneCrops
-from recipes.loop import Batch, Losses, Schedule, export, read_arguments, train
+from recipes.loop import Batch, Schedule, export, read_arguments, train
 from slip.models.clip import build_clip
 
 SEED = 12
@@ -56,17 +56,16 @@ class Student(nn.Module):
         self.register_buffer("mean", torch.tensor(CONFIG["mean"]).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(CONFIG["std"]).view(3, 1, 1) * 255, persistent=False)
 
-    def losses(self, step: int, batch: Batch) -> Losses:
-        """The sigmoid loss, and how often a crop's own text beats all texts untrue of it."""
+    def loss(self, _step: int, batch: Batch) -> Tensor:
+        """The sigmoid loss, a mean over the crops."""
         crops, facts, tokens, claims = (part.flatten(0, 1) for part in batch)
         pixels = ((crops.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         images, texts = self.clip.encode_image(pixels), self.clip.encode_text(tokens)
         with torch.autocast("cpu", enabled=False):
             logits = self.logits(images.float(), texts.float())
         truth = is_true(facts, claims)
-        loss = -functional.logsigmoid(torch.where(truth, logits, -logits)).sum() / len(crops)
-        false_best = logits.masked_fill(truth, -torch.inf).amax(1)
-        return {"loss": loss, "right": (logits.diagonal() > false_best).float().mean()}
+        loss: Tensor = -functional.logsigmoid(torch.where(truth, logits, -logits)).sum() / len(crops)
+        return loss
 
     def logits(self, images: Tensor, texts: Tensor) -> Tensor:
         """Scaled cosine similarities of every crop with every text, ``(N, M)``."""
@@ -88,7 +87,7 @@ def main() -> None:
     if exporting:
         export(student, student.clip, "clip", CONFIG, out)
     else:
-        train(student, student.losses, SceneCrops(SEED, SIZE), schedule, out)
+        train(student, student.loss, SceneCrops(SEED, SIZE), schedule, out, SEED)
 
 
 if __name__ == "__main__":

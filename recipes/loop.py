@@ -1,12 +1,9 @@
-"""The training loop of the recipes: AdamW, warm-up and cosine, bf16, resumable."""
+"""The recipes' way into the house's training loop: AdamW, warm-up and cosine, bf16, resumable."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +11,17 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.utils.data import Dataset
 
+from slip.device import Compute
 from slip.models.checkpoint import Kind, built_in, save_checkpoint
+from slip.training.distributed import Ranks
+from slip.training.loop import Key, Moment, Plan, Watch, fit
+from slip.training.run import Record, Run
 
 Batch = tuple[Tensor, ...]
-Losses = dict[str, Tensor]
+LossOf = Callable[[int, Batch], Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,35 +35,88 @@ class Schedule:
     weight_decay: float = 0.05
     every: int = 250
 
+    @property
+    def epochs(self) -> int:
+        """As many as there are checkpoints; the steps are rounded up to whole ones."""
+        return -(-self.steps // self.every)
+
+
+class Endless(Dataset[Any]):
+    """Items that are drawn by their number, shared out to epochs of ``size``."""
+
+    def __init__(self, items: Dataset[Any], size: int) -> None:
+        self.items = items
+        self.size = size
+
+    def __getitem__(self, key: Key) -> Any:
+        epoch, index = key
+        return self.items[epoch * self.size + index]
+
+
+class Recipe:
+    """A model whose items never end and whose validation is ``recipes.evaluate``: the last epoch is kept."""
+
+    def __init__(self, model: nn.Module, loss_of: LossOf, items: Dataset[Any], schedule: Schedule) -> None:
+        self.network = model
+        self.loss_of = loss_of
+        self.size = schedule.every * schedule.batch
+        self.data: Dataset[Any] = Endless(items, self.size)
+        self.optimiser: torch.optim.Optimizer = torch.optim.AdamW(
+            _groups(model, schedule.weight_decay), lr=schedule.rate, betas=(0.9, 0.98)
+        )
+        steps = schedule.epochs * schedule.every
+        self.scheduler: LRScheduler = OneCycleLR(
+            self.optimiser,
+            schedule.rate,
+            total_steps=steps + 1,
+            pct_start=schedule.warmup / (steps + 1),
+            cycle_momentum=False,
+        )
+
+    def loss(self, _network: nn.Module, batch: list[Tensor], _ranks: Ranks) -> Tensor:
+        """The loss of the step that the schedule stands at."""
+        return self.loss_of(self.scheduler.last_epoch, tuple(batch))
+
+    def validate(self) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+    def score(self, record: Record) -> float:
+        """Later is better."""
+        return float(record["step"])
+
+
+class Bar(Watch):
+    """One bar for all steps."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task = progress.add_task("training", total=None)
+
+    def step(self, moment: Moment) -> None:
+        done = (moment.epoch - 1) * moment.steps + moment.step
+        self.progress.update(
+            self.task,
+            total=moment.epochs * moment.steps,
+            completed=done,
+            description=f"loss {moment.loss:.3f}",
+        )
+
 
 def train(
-    model: nn.Module,
-    losses_of: Callable[[int, Batch], Losses],
-    data: Dataset[Any],
-    schedule: Schedule,
-    out: Path,
+    model: nn.Module, loss_of: LossOf, items: Dataset[Any], schedule: Schedule, out: Path, seed: int
 ) -> None:
     """Train until the schedule ends; resume what ``out`` holds.
 
-    data: item ``i`` is a function of ``i`` alone, so an interrupted run goes on with the items it
-    had not seen.
+    items: item ``i`` is a function of ``i`` alone. loss_of: of a step and its batch.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    optimiser = torch.optim.AdamW(_groups(model, schedule.weight_decay), lr=schedule.rate, betas=(0.9, 0.98))
-    start = _resume(model, optimiser, out)
-    began = time.monotonic()
+    run = _run(out)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    plan = Plan(schedule.epochs, schedule.batch, seed, clip_norm=1.0, workers=1)
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    with Progress(*columns) as progress, (out / "metrics.jsonl").open("a") as log:
-        task = progress.add_task("training", total=schedule.steps, completed=start)
-        for step, batch in enumerate(_batches(data, schedule, start), start):
-            record = _step(model, optimiser, losses_of, step, batch, schedule)
-            progress.update(task, advance=1, description=f"loss {record['loss']:.3f}")
-            if step % 20 == 0:
-                told = {"step": step, "seconds": round(time.monotonic() - began, 1), **record}
-                log.write(json.dumps(told) + "\n")
-                log.flush()
-            if (step + 1) % schedule.every == 0 or step + 1 == schedule.steps:
-                _save(model, optimiser, step + 1, out)
+    with Progress(*columns) as progress:
+        recipe = Recipe(model, loss_of, items, schedule)
+        fit(recipe, plan, run, Compute("cpu", "bf16"), Ranks(), Bar(progress))
 
 
 def export(model: nn.Module, network: nn.Module, kind: Kind, config: dict[str, Any], out: Path) -> None:
@@ -69,12 +124,15 @@ def export(model: nn.Module, network: nn.Module, kind: Kind, config: dict[str, A
 
     network: the part of ``model`` that the package uses.
     """
-    model.load_state_dict(torch.load(out / "checkpoint.pt", weights_only=True)["model"])
+    saved = _run(out).load()
+    if saved is None:
+        raise SystemExit(f"{out} holds no checkpoint; train first")
+    model.load_state_dict(saved["network"])
     save_checkpoint(built_in(kind), kind, config, network.state_dict())
 
 
 def read_arguments(description: str | None, out: str, schedule: Schedule) -> tuple[Path, Schedule, bool]:
-    """The folder, the schedule and whether to export, from the command line; sets the threads."""
+    """The name of the run, the schedule and whether to export, from the command line; sets the threads."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -87,55 +145,11 @@ def read_arguments(description: str | None, out: str, schedule: Schedule) -> tup
     return arguments.out, replace(schedule, steps=arguments.steps), arguments.export
 
 
-def _step(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    losses_of: Callable[[int, Batch], Losses],
-    step: int,
-    batch: Batch,
-    schedule: Schedule,
-) -> dict[str, float]:
-    for group in optimiser.param_groups:
-        group["lr"] = rate_at(step, schedule)
-    with torch.autocast("cpu", torch.bfloat16):
-        losses = losses_of(step, batch)
-    optimiser.zero_grad(set_to_none=True)
-    torch.autograd.backward(losses["loss"])
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimiser.step()
-    return {name: round(float(value.detach()), 4) for name, value in losses.items()}
-
-
-def rate_at(step: int, schedule: Schedule) -> float:
-    """Linear warm-up, then a cosine to a hundredth of the peak."""
-    if step < schedule.warmup:
-        return schedule.rate * (step + 1) / schedule.warmup
-    share = (step - schedule.warmup) / max(1, schedule.steps - schedule.warmup)
-    return schedule.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+def _run(out: Path) -> Run:
+    return Run(out.with_suffix(".safetensors"))
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     weights = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
     others = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
     return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _batches(data: Dataset[Any], schedule: Schedule, start: int) -> Iterator[Batch]:
-    order: Sequence[int] = range(start * schedule.batch, schedule.steps * schedule.batch)
-    yield from DataLoader(data, batch_size=schedule.batch, sampler=order, num_workers=1, prefetch_factor=4)
-
-
-def _save(model: nn.Module, optimiser: torch.optim.Optimizer, step: int, out: Path) -> None:
-    beside = out / "checkpoint.pt.tmp"
-    torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step}, beside)
-    beside.replace(out / "checkpoint.pt")
-
-
-def _resume(model: nn.Module, optimiser: torch.optim.Optimizer, out: Path) -> int:
-    path = out / "checkpoint.pt"
-    if not path.exists():
-        return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"])

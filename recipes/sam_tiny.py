@@ -1,6 +1,6 @@
 """The tiny SAM: segment_anything's own classes, small, trained from scratch on critters.
 
-    python -m recipes.sam_tiny             trains into runs/sam_tiny; run again to resume
+    python -m recipes.sam_tiny             trains into runs/sam_tiny.run; run again to resume
     python -m recipes.sam_tiny --export    writes slip/assets/sam_tiny.safetensors
     python -m recipes.evaluate             measures it
 
@@ -28,7 +28,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional
 
-from recipes.loop import Batch, Losses, Schedule, export, read_arguments, train
+from recipes.loop import Batch, Schedule, export, read_arguments, train
 from recipes.sam_prompts import SIZE, TARGET, ScenePrompts
 from slip.models.sam import build_sam
 
@@ -55,8 +55,8 @@ SCHEDULE = Schedule(steps=5000, batch=8, rate=1e-3)
 SECOND_ROUND_EVERY = 4
 
 
-def losses_of(sam: Sam, step: int, batch: Batch) -> Losses:
-    """The losses of both rounds, averaged over the batch."""
+def loss_of(sam: Sam, step: int, batch: Batch) -> Tensor:
+    """The losses of both rounds, masks and predicted IoU together, averaged over the batch."""
     images, points, masks = batch
     pixels = (images.float() - sam.pixel_mean) / sam.pixel_std
     features = sam.image_encoder(pixels)
@@ -68,8 +68,7 @@ def losses_of(sam: Sam, step: int, batch: Batch) -> Losses:
         if step % SECOND_ROUND_EVERY == 0:
             loss = loss + second_round(sam, feature, point, first, chosen, valid, generator)
         rounds.append(loss)
-    mask_loss, iou_loss = torch.stack(rounds).mean(0)
-    return {"loss": mask_loss + iou_loss, "mask": mask_loss, "iou": iou_loss}
+    return torch.stack(rounds).mean(0).sum()
 
 
 def decode(
@@ -147,7 +146,7 @@ def main() -> None:
     if exporting:
         export(sam, sam, "sam", CONFIG, out)
     else:
-        train(sam, lambda step, batch: losses_of(sam, step, batch), ScenePrompts(SEED), schedule, out)
+        train(sam, lambda step, batch: loss_of(sam, step, batch), ScenePrompts(SEED), schedule, out, SEED)
 
 
 if __name__ == "__main__":

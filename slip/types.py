@@ -159,9 +159,26 @@ class Encoder(Protocol):
         ...
 
 
+class Classifier(Protocol):
+    """Says which class a picture shows: the judge of an evaluation."""
+
+    name: str
+    classes: tuple[str, ...]
+    image_size: int
+    """Side of the square pictures that ``classify`` takes."""
+
+    def classify(self, crops: Image) -> Features:
+        """``uint8 (N, S, S, 3)`` RGB to the probabilities of the classes, ``float32 (N, C)``."""
+        ...
+
+
 class Segmenter(Protocol):
     """Anything that answers a picture and a text with ranked segments."""
 
     def segment(self, image: Image, prompt: str) -> Prediction:
         """The segments of ``image`` ranked against ``prompt``, best first; perhaps none."""
+        ...
+
+    def segment_each(self, image: Image, prompts: Sequence[str]) -> list[Prediction]:
+        """``segment`` for each of ``prompts``, in their order, for the price of one search."""
         ...

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from slip.data.pictures import Picture
 from slip.types import Box, Features, Image, Mask, Progress, Segment
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -57,3 +58,56 @@ class FakeEncoder:
 
 def _unit(rows: np.ndarray) -> Features:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+HUES = {**COLOURS, "white": (255, 255, 255), "teal": (0, 128, 128)}
+
+
+class ColourSet:
+    """Boxes of the named colours on black, ``count`` of each, 16 x 16 pixels, with their masks.
+
+    labels: what to call the colours; by default their names. A PictureSet.
+    """
+
+    name = "colours"
+    unreadable: tuple[tuple[str, str], ...] = ()
+    digest = "0" * 64
+
+    def __init__(
+        self,
+        colours: Sequence[str] = ("red", "green", "blue", "white"),
+        count: int = 3,
+        labels: Mapping[str, str] | None = None,
+        masks: bool = True,
+    ) -> None:
+        labels = labels or {}
+        self.masks = masks
+        named = [
+            (f"{colour}/{index}.png", labels.get(colour, colour))
+            for colour in colours
+            for index in range(count)
+        ]
+        self.pictures = tuple(
+            Picture(name, label, f"a {label} thing", group)
+            for group, (name, label) in enumerate(sorted(named))
+        )
+        self.classes = tuple(sorted({picture.label for picture in self.pictures}))
+
+    def load(self, picture: Picture) -> tuple[Image, Mask | None]:
+        image = np.zeros((16, 16, 3), np.uint8)
+        image[2:10, 4:14] = HUES[picture.name.partition("/")[0]]
+        return image, image.any(axis=2) if self.masks else None
+
+
+class FakeJudge:
+    """Says which of its colours is nearest to the crop's mean: a Classifier."""
+
+    name = "fake-judge"
+    image_size = 8
+
+    def __init__(self, classes: Sequence[str] = ("red", "green", "blue", "white")) -> None:
+        self.classes = tuple(classes)
+
+    def classify(self, crops: Image) -> Features:
+        hues = _unit(np.array([HUES.get(name, (1, 2, 3)) for name in self.classes], float))
+        return _unit(crops.mean(axis=(1, 2)) + 1e-9) @ hues.T

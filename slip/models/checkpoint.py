@@ -1,7 +1,8 @@
 """Checkpoints on disk: SLIP's own, and the state dicts others publish. No pickled code is ever run.
 
 SLIP's own format is safetensors in half precision; its metadata says what network it holds
-(``slip``: ``sam`` or ``clip``) and with which configuration (``config``: JSON).
+(``slip``: a Kind) and with which configuration (``config``: JSON). Of a network that was trained
+on a data set, ``training`` (JSON) says on which and how.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from slip.errors import WeightsError
+from slip.errors import OutputError, WeightsError
 
-Kind = Literal["sam", "clip"]
+Kind = Literal["sam", "clip", "simple_clip", "resnet18"]
 State = dict[str, Tensor]
 
 NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64}
@@ -33,12 +34,49 @@ def built_in(kind: Kind) -> Path:
     return ASSETS / f"{kind}_tiny.safetensors"
 
 
-def save_checkpoint(path: Path, kind: Kind, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
-    """Write a SLIP checkpoint, whole or not at all; floating-point tensors become float16."""
+def save_checkpoint(
+    path: Path,
+    kind: Kind,
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a SLIP checkpoint, whole or not at all; floating-point tensors become float16.
+
+    Raises OutputError.
+    """
     metadata = {"slip": kind, "config": json.dumps(config)}
+    if training is not None:
+        metadata["training"] = json.dumps(training)
     part = path.with_name(f"{path.name}.part")
-    save_file({name: _stored(tensor) for name, tensor in state.items()}, part, metadata)
-    part.replace(path)
+    try:
+        save_file({name: _stored(tensor) for name, tensor in state.items()}, part, metadata)
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot write {str(path)!r}: {_line(error)}; make room or choose another place"
+        ) from None
+
+
+def read_training(path: Path) -> dict[str, Any] | None:
+    """What a SLIP checkpoint was trained on: classes, caption, data, split, loss, metrics; None if not told.
+
+    Raises WeightsError for a file that is missing or damaged.
+    """
+    told = _metadata(path).get("training")
+    try:
+        training = json.loads(told) if told is not None else None
+    except ValueError:
+        training = told
+    if training is not None and not isinstance(training, dict):
+        raise WeightsError(f"{path} is damaged: what it was trained on cannot be read")
+    return training
+
+
+def kind_of(path: Path) -> str | None:
+    """What network a SLIP checkpoint holds; None for another safetensors file. Raises WeightsError."""
+    return _metadata(path).get("slip")
 
 
 def read_checkpoint(path: Path, kind: Kind) -> tuple[dict[str, Any], State]:

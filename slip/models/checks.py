@@ -8,6 +8,9 @@ from slip.errors import UsageError
 from slip.options import ProposeOptions
 from slip.weights import catalogue
 
+SUFFIX = ".safetensors"
+"""Of SLIP's own checkpoints."""
+
 
 def check_proposer(sam: str, options: ProposeOptions) -> None:
     """Raise UsageError for a SAM that is neither a model nor a file, and for options out of range."""
@@ -41,6 +44,7 @@ def check_encoder(clip: str, clip_weights: str | None) -> None:
 
     Imports open_clip for architectures that are not in the catalogue.
     """
+    clip = named_clip(clip)
     if is_own_clip(clip):
         if clip_weights is not None:
             raise UsageError(f"CLIP {clip} brings its weights; leave out {clip_weights!r}")
@@ -55,6 +59,16 @@ def check_encoder(clip: str, clip_weights: str | None) -> None:
         raise UsageError(f"CLIP {clip} {said}; choose {', '.join([*tags, 'the path of a file'])}")
 
 
+def named_clip(clip: str) -> str:
+    """What a CLIP is loaded by: ``NAME`` is ``NAME.safetensors`` where that alone is a file.
+
+    What the built-in CLIP or one of the catalogue is called stays its name.
+    """
+    path = f"{clip}{SUFFIX}"
+    is_name = clip == "tiny" or any(name.startswith(f"clip/{clip}/") for name in catalogue())
+    return clip if is_name or is_file(clip) or not is_file(path) else path
+
+
 def is_named_sam(sam: str) -> bool:
     """Whether ``sam`` is the built-in SAM or one of the catalogue, rather than a path."""
     return sam == "tiny" or f"sam/{sam}" in catalogue()
@@ -62,7 +76,7 @@ def is_named_sam(sam: str) -> bool:
 
 def is_own_clip(clip: str) -> bool:
     """Whether ``clip`` is the built-in CLIP or a SLIP checkpoint, rather than an architecture."""
-    return clip == "tiny" or (Path(clip).suffix == ".safetensors" and is_file(clip))
+    return clip == "tiny" or (Path(clip).suffix == SUFFIX and is_file(clip))
 
 
 def is_file(path: str) -> bool:

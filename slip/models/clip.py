@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from slip.device import Compute
 from slip.errors import SlipWarning, UsageError, WeightsError
 from slip.models.checkpoint import State, built_in, is_torchscript, load_strictly, read_checkpoint, read_state
-from slip.models.checks import check_encoder, is_own_clip
+from slip.models.checks import check_encoder, is_own_clip, named_clip
 from slip.types import Features, Image, Progress
 from slip.weights import catalogue, ensure, published
 
@@ -87,6 +87,14 @@ def load_clip(clip: str, weights: str | None = None, progress: Progress | None =
 
     Raises UsageError for unknown names, WeightsError for files that cannot be used.
     """
+    return read_clip(clip, weights, progress)[1]
+
+
+def read_clip(
+    clip: str, weights: str | None = None, progress: Progress | None = None
+) -> tuple[dict[str, Any], open_clip.CLIP]:
+    """What ``load_clip`` loads, after the configuration from which ``build_clip`` builds it."""
+    clip = named_clip(clip)
     check_encoder(clip, weights)
     if is_own_clip(clip):
         return _load_own(built_in("clip") if clip == "tiny" else Path(clip))
@@ -101,7 +109,7 @@ def load_clip(clip: str, weights: str | None = None, progress: Progress | None =
     _check_fits(clip, state, path)
     model = build_clip(config)
     load_strictly(model, state, path, f"CLIP {clip}")
-    return model
+    return config, model
 
 
 def name_of(clip: str, weights: str | None) -> str:
@@ -112,11 +120,11 @@ def name_of(clip: str, weights: str | None) -> str:
     return name if name in catalogue() else f"clip/{clip}/{Path(weights).name}"
 
 
-def _load_own(path: Path) -> open_clip.CLIP:
+def _load_own(path: Path) -> tuple[dict[str, Any], open_clip.CLIP]:
     config, state = read_checkpoint(path, "clip")
     model = build_clip(config)
     load_strictly(model, state, path, "the CLIP of its configuration")
-    return model
+    return config, model
 
 
 def architecture(name: str) -> dict[str, Any]:
@@ -195,7 +203,7 @@ class ClipEncoder:
 
     def __init__(self, model: open_clip.CLIP, compute: Compute, name: str) -> None:
         self.name = name
-        self.image_size = _side(model.visual.image_size)
+        self.image_size = image_side(model.visual.image_size)
         self._compute = compute
         self._model = model.to(compute.device)
         self._mean = torch.tensor(model.visual.image_mean, device=compute.device).view(3, 1, 1)
@@ -240,7 +248,8 @@ def _unit_rows(features: Tensor) -> Features:
     return rows
 
 
-def _side(size: int | tuple[int, int]) -> int:
+def image_side(size: int | tuple[int, int]) -> int:
+    """The side of the square pictures that a CLIP of this ``image_size`` takes. Raises WeightsError."""
     height, width = size if isinstance(size, tuple) else (size, size)
     if height != width:
         raise WeightsError(f"CLIP takes pictures of {height} x {width}; only square ones are supported")

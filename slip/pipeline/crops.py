@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from slip.errors import UsageError
+from slip.images import resize
 from slip.options import View
 from slip.types import Box, Image, Segment
 
@@ -50,7 +51,7 @@ def crop_views(image: Image, segments: Sequence[Segment], view: View, size: int)
 
 
 def _black(image: Image, segment: Segment, size: int) -> Image:
-    return _resize(_masked(image, segment), size, size)
+    return resize(_masked(image, segment), size, size)
 
 
 def _letterbox_black(image: Image, segment: Segment, size: int) -> Image:
@@ -105,7 +106,7 @@ def _fit(pixels: Image, size: int) -> Image:
     """Resized, aspect kept, until the longer side is ``size``; no side below 1."""
     height, width = pixels.shape[:2]
     scale = size / max(height, width)
-    return _resize(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+    return resize(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
 def _pad(pixels: Image, size: int) -> Image:
@@ -115,11 +116,3 @@ def _pad(pixels: Image, size: int) -> Image:
     y, x = (size - height) // 2, (size - width) // 2
     square[y : y + height, x : x + width] = pixels
     return square
-
-
-def _resize(pixels: Image, width: int, height: int) -> Image:
-    """Each axis by area averaging where it shrinks, by bicubic interpolation where it grows."""
-    shrunk = min(width, pixels.shape[1]), min(height, pixels.shape[0])
-    pixels = cv2.resize(pixels, shrunk, interpolation=cv2.INTER_AREA)
-    grown: Image = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC)
-    return grown

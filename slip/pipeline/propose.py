@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
 
 from slip.masks import resize_segment
 from slip.types import Image, Progress, Proposer, Segment
@@ -32,3 +33,23 @@ def _reduce(image: Image, side: int) -> Image:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     reduced: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return reduced
+
+
+class Remembering:
+    """A proposer that answers a second question about the same picture from memory.
+
+    Several encoders can so be compared on one search, as long as all of them are asked about a
+    picture before any is asked about the next: only the last one is kept.
+    """
+
+    def __init__(self, proposer: Proposer) -> None:
+        self.proposer = proposer
+        self.name = proposer.name
+        self.image_size = proposer.image_size
+        self._last: tuple[Image, list[Segment]] | None = None
+
+    def propose(self, image: Image, progress: Progress | None = None) -> list[Segment]:
+        """The segments the proposer finds in ``image``, or found in it the last time."""
+        if self._last is None or not np.array_equal(self._last[0], image):
+            self._last = image.copy(), self.proposer.propose(image, progress)
+        return list(self._last[1])

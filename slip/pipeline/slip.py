@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +117,18 @@ class Slip:
         check_prompt(prompt)
         return self.rank(self.propose(image, progress), prompt, progress)
 
+    def segment_each(
+        self, image: Source, prompts: Sequence[str], progress: Progress | None = None
+    ) -> list[Prediction]:
+        """``segment`` for each of ``prompts``, in their order, for the price of one search.
+
+        Raises UsageError for an empty prompt, ImageError for a picture that cannot be read.
+        """
+        for prompt in prompts:
+            check_prompt(prompt)
+        proposals = self.propose(image, progress)
+        return [self.rank(proposals, prompt, progress) for prompt in prompts]
+
     def propose(self, image: Source, progress: Progress | None = None) -> Proposals:
         """Every segment of a picture, for any number of prompts.
 
@@ -182,9 +194,12 @@ def choose_models(
     Raises UsageError for an unknown preset, and for another CLIP architecture without weights:
     those of the preset would not fit it.
     """
+    from slip.models import named_clip
+
     base = {str(name): models for name, models in PRESETS.items()}.get(preset)
     if base is None:
         raise UsageError(f"preset {preset!r} is not known; choose from {', '.join(PRESETS)}")
+    clip = clip and named_clip(clip)
     if clip in (None, base.clip):
         return replace(base, sam=sam or base.sam, clip_weights=clip_weights or base.clip_weights)
     if clip_weights is None and not _brings_weights(clip):

@@ -1,0 +1,1 @@
+"""How networks are taught: losses, the loop, what it is given and what it leaves."""

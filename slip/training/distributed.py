@@ -1,0 +1,112 @@
+"""One training on several devices or machines, as ``torchrun`` starts it; else a single process.
+
+Every rank works on its share of the joint batch. Features are gathered from all ranks before the
+loss, so a contrastive loss sees the joint batch, and only rank 0 writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_gather
+from torch.nn.parallel import DistributedDataParallel
+
+from slip.device import Compute
+from slip.errors import UsageError
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(hours=12)
+"""How long ranks wait for one that prepares something."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among ``world``; rank 0 is the one that writes and speaks."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files."""
+        return self.rank == 0
+
+    def share(self, batch: list[int]) -> list[int]:
+        """The items of a joint batch that this rank works on; of equal number on all."""
+        size = len(batch) // self.world
+        return batch[self.rank * size : (self.rank + 1) * size]
+
+    def gather(self, features: Tensor) -> Tensor:
+        """``(B / world, ...)`` of every rank as ``(B, ...)``, in the order of ranks; gradients flow."""
+        gathered: Callable[[Tensor], tuple[Tensor, ...]] = all_gather
+        return torch.cat(gathered(features)) if self.world > 1 else features
+
+    def mean(self, figures: Tensor) -> Tensor:
+        """The mean over the ranks of ``float (K,)`` figures."""
+        if self.world == 1:
+            return figures
+        figures = figures.clone()
+        distributed.all_reduce(figures)
+        return figures / self.world
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network with its gradients averaged over the ranks."""
+        if self.world == 1:
+            return network
+        if next(network.parameters()).is_cuda:
+            synchronised: Callable[[nn.Module], nn.Module] = nn.SyncBatchNorm.convert_sync_batchnorm
+            network = synchronised(network)
+        return DistributedDataParallel(network)
+
+    def first(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives, done by rank 0 before the others do it."""
+        if self.world == 1:
+            return work()
+        if self.leads:
+            done = work()
+            distributed.barrier()
+            return done
+        distributed.barrier()
+        return work()
+
+    def check_batch(self, batch: int) -> None:
+        """Raise UsageError for a joint batch that cannot be shared equally."""
+        if batch % self.world:
+            raise UsageError(
+                f"a batch of {batch} is not for {self.world} processes; give a multiple of {self.world}"
+            )
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """The ranks that ``torchrun`` started, joined for as long as the context lasts."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Ranks()
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    try:
+        yield Ranks(distributed.get_rank(), world)
+    finally:
+        distributed.destroy_process_group()
+
+
+def leads() -> bool:
+    """Whether this process is the one that speaks and writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def device_of(compute: Compute) -> torch.device:
+    """Where this rank computes."""
+    index = int(os.environ.get("LOCAL_RANK", "0")) if compute.device == "cuda" else None
+    return torch.device(compute.device, index) if index is not None else torch.device(compute.device)
