@@ -194,10 +194,11 @@ PAPER_EMBED_DIMS = (128, 512)
 
 @dataclass(frozen=True)
 class JudgeOptions:
-    """How the judge is trained. The defaults are the paper's; ``OWN_JUDGE`` is better from random weights.
+    """How the judge is trained. The defaults are the paper's; ``JUDGES`` has the other recipe's.
 
-    recipe: ``paper``: 224 px squashed, one-cycle SGD, no augmentation. ``own``: letterboxed on
-    white, random crops, flips, RandAugment, mixup, label smoothing, cosine SGD.
+    recipe: ``paper``: from ImageNet weights, 224 px squashed, one-cycle SGD, no augmentation.
+    ``own``: from random weights, letterboxed on white, random crops, flips, RandAugment, mixup,
+    label smoothing, cosine SGD.
     """
 
     recipe: JudgeRecipe = "paper"

@@ -31,11 +31,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "device": BASE,
     "cache": BASE,
     "outputs": ARRAYS,
+    "charts": BASE | {"images"},
     "pipeline": ARRAYS | {"device", "models"},
     "models": ARRAYS | {"device", "weights"},
     "data": ARRAYS,
-    "evaluation": ARRAYS | {"data"},
-    "training": ARRAYS | {"data", "device", "models", "pipeline", "weights"},
+    "evaluation": ARRAYS | {"data", "outputs"},
+    "training": ARRAYS | {"charts", "data", "device", "models", "outputs", "pipeline", "weights"},
 }
 """A room (a module or folder of slip/) and the rooms it may import. cli and the package itself: all."""
 BY_PROTOCOL_ONLY = {"pipeline"}

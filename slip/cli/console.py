@@ -27,12 +27,22 @@ BROKEN_PIPE = 141
 SECONDS_PER_LINE = 10.0
 """How often a log hears of progress."""
 
+_speaks = True
+
+
+def speak(aloud: bool) -> None:
+    """Whether this process tells anything on stderr: of several that work as one, one does."""
+    global _speaks
+    _speaks = aloud
+
 
 def tell(message: str) -> None:
     """One line on stderr; line breaks become spaces, what would control the terminal is escaped.
 
     Where stderr cannot be written, the command goes on: its exit code tells how it ended.
     """
+    if not _speaks:
+        return
     try:
         print("slip:", _printable(" ".join(message.split())), file=sys.stderr, flush=True)
     except OSError:
@@ -87,6 +97,26 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(_printable(cell)) for cell in row))
     Console().print(table)
+
+
+def tell_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stderr; where that is no terminal, a line a row. The first column names the rows."""
+    if not sys.stderr.isatty():
+        for row in rows:
+            told = (f"{name} {cell}" for name, cell in zip(columns[1:], row[1:], strict=True))
+            tell(f"{title}, {row[0]}: {'; '.join(told)}")
+        return
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE, title=title)
+    for name in columns:
+        table.add_column(Text(_printable(name)))
+    for row in rows:
+        table.add_row(*(Text(_printable(cell)) for cell in row))
+    Console(stderr=True).print(table)
 
 
 def summary(prediction: Prediction, seconds: float) -> str:
@@ -148,7 +178,7 @@ def _show_warning(
 @contextmanager
 def progress() -> Iterator[Progress]:
     """A display of the stage and the count on stderr; where that is no terminal, a line now and then."""
-    if not sys.stderr.isatty():
+    if not (_speaks and sys.stderr.isatty()):
         yield _log()
         return
     from rich.console import Console
@@ -170,9 +200,7 @@ def progress() -> Iterator[Progress]:
         def show(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
                 tasks[stage] = display.add_task(stage, total=None, count="")
-            display.update(
-                tasks[stage], completed=done, total=total or None, count=_count(stage, done, total)
-            )
+            display.update(tasks[stage], completed=done, total=total or None, count=count(stage, done, total))
 
         yield show
 
@@ -184,13 +212,13 @@ def _log() -> Progress:
     def show(stage: str, done: int, total: int) -> None:
         nonlocal due
         if monotonic() >= due:
-            tell(f"{stage} {_count(stage, done, total)}")
+            tell(f"{stage} {count(stage, done, total)}")
             due = monotonic() + SECONDS_PER_LINE
 
     return show
 
 
-def _count(stage: str, done: int, total: int) -> str:
+def count(stage: str, done: int, total: int) -> str:
     """Fetching and verifying count bytes, other stages points, segments or models."""
     if stage.startswith(("fetch ", "verify ")):
         return f"{megabytes(done)} of {megabytes(total)}"

@@ -57,7 +57,7 @@ def name_results(image: str, output: str | None) -> Names:
         if sys.stdout.isatty():
             raise UsageError("-o - would send a picture to the terminal; pipe it or redirect it")
         return Names(Path(image).parent, _stem(image), None)
-    if output is None or _is_folder(Path(output)):
+    if output is None or is_folder(Path(output)):
         folder = folder_of(image, output)
         return Names(folder, _stem(image), folder / f"{_stem(image)}.mask.png")
     mask = Path(output)
@@ -100,7 +100,8 @@ def check(results: Iterable[Path], image: str, *, overwrite: bool) -> None:
     check_outputs(results, overwrite=overwrite)
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; False also for what cannot be a path."""
     try:
         return path.is_dir()
     except OSError:  # a name too long, or a folder that may not be read

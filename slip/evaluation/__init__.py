@@ -1,1 +1,1 @@
-"""Measuring segmenters: intervals and metrics."""
+"""Measuring segmenters: composites to trials, trials to figures, figures to a report."""

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from fakes import FakeProposer
 
-from slip.pipeline.propose import propose_segments
+from slip.pipeline.propose import Remembering, propose_segments
+from slip.types import Proposer
 
 SIDE = FakeProposer.image_size
 
@@ -55,3 +56,36 @@ def test_progress_is_the_proposers():
     calls = []
     propose_segments(FakeProposer(), picture(8, 8), lambda *call: calls.append(call))
     assert calls == [("propose", 1, 1)]
+
+
+def test_the_last_picture_is_remembered():
+    inner = FakeProposer()
+    proposer: Proposer = Remembering(inner)
+    assert (proposer.name, proposer.image_size) == (inner.name, inner.image_size)
+    first, other = picture(20, 30), picture(20, 32)
+    (segment,) = proposer.propose(first)
+    found = proposer.propose(first.copy())
+    assert found == [segment] and len(inner.seen) == 1
+    found.clear()
+    assert proposer.propose(first) == [segment]
+    proposer.propose(other)
+    assert len(inner.seen) == 2
+    assert proposer.propose(first)[0].box == segment.box and len(inner.seen) == 3
+
+
+def test_a_picture_changed_in_place_is_another():
+    proposer = Remembering(FakeProposer())
+    image = picture(20, 30)
+    (before,) = proposer.propose(image)
+    image[0, 0] = (0, 255, 0)
+    (after,) = proposer.propose(image)
+    assert after.area == before.area + 1
+
+
+def test_several_users_share_one_search_of_a_large_picture():
+    inner = FakeProposer()
+    proposer = Remembering(inner)
+    image = picture(60, 2 * SIDE)
+    first, second = (propose_segments(proposer, image) for _ in range(2))
+    assert len(inner.seen) == 1
+    assert [one.box for one in first] == [other.box for other in second]

@@ -86,6 +86,18 @@ def test_one_search_serves_many_prompts(slip):
     assert slip.encoder.texts == list(COLOURS)
 
 
+def test_each_prompt_is_answered_for_the_price_of_one_search(slip):
+    segmenter: Segmenter = slip
+    found = segmenter.segment_each(scene(), ["green", "red", "green"])
+    assert [prediction.prompt for prediction in found] == ["green", "red", "green"]
+    assert [prediction.best.area for prediction in found] == [150, 36, 150]
+    assert len(slip.proposer.seen) == 1
+    assert slip.encoder.batches == [3]
+    assert slip.segment_each(scene(), []) == []
+    with pytest.raises(UsageError, match="the prompt is empty"):
+        slip.segment_each("missing.png", ["red", ""])
+
+
 def test_crop_features_go_with_their_proposals(slip):
     proposals = slip.propose(scene())
     slip.rank(proposals, "red")
@@ -208,6 +220,7 @@ def registry(monkeypatch):
     models = types.ModuleType("slip.models")
     models.check_proposer = lambda sam, options: None
     models.check_encoder = lambda clip, clip_weights: None
+    models.named_clip = lambda clip: clip
     models.load_proposer = lambda *wanted: asked.append(wanted) or FakeProposer()
     models.load_encoder = lambda *wanted: asked.append(wanted) or FakeEncoder()
     monkeypatch.setitem(sys.modules, "slip.device", device)

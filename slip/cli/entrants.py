@@ -1,0 +1,235 @@
+"""The models of ``slip eval``: chosen, checked against the data, described and loaded.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from slip.data.pictures import PictureSet
+from slip.device import Compute
+from slip.errors import UsageError, WeightsError
+from slip.evaluation.loop import Crop, Entrant, Judge
+from slip.evaluation.protocols import RedBlueSwapped
+from slip.models import check_encoder, check_proposer, load_classifier, load_encoder, load_proposer
+from slip.models.checkpoint import built_in, kind_of, read_training
+from slip.models.checks import SUFFIX, is_file, is_own_clip, named_clip
+from slip.models.clip import name_of
+from slip.models.sam import name_of as sam_name
+from slip.options import (
+    CAPTION,
+    PRESETS,
+    EvalOptions,
+    Overlap,
+    Preset,
+    PresetName,
+    ProposeOptions,
+    SplitOptions,
+    View,
+)
+from slip.pipeline.crops import crop_views
+from slip.pipeline.propose import Remembering
+from slip.pipeline.slip import Slip, choose_models
+from slip.types import Progress
+from slip.weights import catalogue
+
+CLIPS, JUDGES = ("clip", "simple_clip"), ("resnet18",)
+"""Kinds of checkpoints."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user asked to be measured, and how segments are found and shown.
+
+    models: a preset each, all with the same SAM.
+    """
+
+    models: Sequence[Preset]
+    propose: ProposeOptions
+    overlap: Overlap
+    view: View
+    judge: Path | None
+    judge_view: View
+
+    def check(self) -> None:
+        """Tell what can be told before anything is loaded. Raises UsageError, WeightsError."""
+        check_proposer(self.models[0].sam, self.propose)
+        for model in self.models:
+            check_encoder(model.clip, model.clip_weights)
+            if _is_checkpoint(model):
+                _check_kind(Path(model.clip), CLIPS, "--clip takes a CLIP")
+        if self.judge:
+            _check_kind(self.judge, JUDGES, "--judge takes a judge, as slip judge writes it")
+        for model, count in Counter(self.models).items():
+            if count > 1:
+                raise UsageError(f"CLIP {model.clip!r} is named twice; leave one out")
+
+    def names(self) -> list[str]:
+        """What results call each model; a checkpoint by its path where another has its file name."""
+        names = [name_of(model.clip, model.clip_weights) for model in self.models]
+        return [
+            name if names.count(name) == 1 else f"{model.clip} {model.clip_weights or ''}".strip()
+            for name, model in zip(names, self.models, strict=True)
+        ]
+
+    def trained(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The checkpoints of CLIPs and judge that tell what they were trained on. Raises WeightsError."""
+        clips = [Path(model.clip) for model in self.models if _is_checkpoint(model)]
+        for path in [*clips, *([self.judge] if self.judge else [])]:
+            if training := read_training(path):
+                yield str(path), training
+
+
+def find_judge(name: str) -> Path:
+    """The checkpoint of a judge; its suffix may be left out. Raises WeightsError where there is none."""
+    path = name if is_file(name) else f"{name}{SUFFIX}"
+    if not is_file(path):
+        raise WeightsError(f"there is no judge at {name}; check the path, or train one with slip judge")
+    return Path(path)
+
+
+def _check_kind(path: Path, kinds: Sequence[str], remedy: str) -> None:
+    """Raise WeightsError for a file that is missing, damaged, or holds another network."""
+    kind = kind_of(path)
+    if kind not in kinds:
+        raise WeightsError(f"{path} is {f'a {kind}' if kind else 'no SLIP'} checkpoint; {remedy}")
+
+
+def choose(preset: PresetName, sam: str | None, clips: Sequence[str]) -> list[Preset]:
+    """The models for each ``--clip``; without any, those of the preset.
+
+    A CLIP is ``tiny``, the preset's, one of the catalogue (``ViT-B-32/openai``), or a checkpoint, whose
+    suffix may be left out. Raises UsageError.
+    """
+    return [_choose(preset, sam, clip) for clip in clips] or [choose_models(preset, sam=sam)]
+
+
+def _choose(preset: PresetName, sam: str | None, clip: str) -> Preset:
+    if clip in ("tiny", PRESETS[preset].clip) or is_file(named_clip(clip)):
+        return choose_models(preset, sam=sam, clip=clip)
+    published = [name.removeprefix("clip/") for name in catalogue() if name.startswith("clip/")]
+    if clip in published:
+        architecture, _, tag = clip.rpartition("/")
+        return choose_models(preset, sam=sam, clip=architecture, clip_weights=tag)
+    raise UsageError(
+        f"CLIP {clip!r} is neither a checkpoint nor known; give the path of one, tiny, {', '.join(published)}"
+    )
+
+
+def check_split(wanted: Wanted, data: PictureSet, options: SplitOptions | None) -> None:
+    """Refuse models that were trained on the pictures they would be measured with.
+
+    options: of the split whose held-out side is measured; None where all pictures are, on purpose.
+    Raises UsageError for a checkpoint that was trained on this data set with another split.
+    """
+    if options is None:
+        return
+    for name, training in wanted.trained():
+        same = training.get("digest") == data.digest or (
+            (training.get("data"), training.get("classes")) == (data.name, list(data.classes))
+        )
+        held = training.get("split")
+        if same and isinstance(held, Mapping) and dict(held) != asdict(options):
+            raise UsageError(
+                f"{name} was trained on {data.name} with another split; hold out the same pictures with "
+                f"--validation {held.get('validation')} --split-seed {held.get('seed')}"
+            )
+
+
+def describe(wanted: Wanted, data: PictureSet, pictures: int, options: EvalOptions) -> dict[str, Any]:
+    """What decides the results, but for split and device: the first part of ``run.json``."""
+    sam = wanted.models[0].sam
+    weights = _weights(f"sam/{sam}", built_in("sam") if sam == "tiny" else Path(sam))
+    return {
+        **asdict(options),
+        "data": data.name,
+        "digest": data.digest,
+        "pictures": pictures,
+        "classes": len(data.classes),
+        "sam": {"name": sam_name(sam), "built_in": sam == "tiny", "weights": weights},
+        "proposals": asdict(wanted.propose),
+        "overlap": wanted.overlap,
+        "view": wanted.view,
+        "models": [
+            {"name": name, **_about(model, options)}
+            for name, model in zip(wanted.names(), wanted.models, strict=True)
+        ],
+    }
+
+
+def _about(model: Preset, options: EvalOptions) -> dict[str, Any]:
+    """One model for ``run.json``: what its weights are, and what it is told of a prompt."""
+    training = read_training(Path(model.clip)) if _is_checkpoint(model) else None
+    template = str((training or {}).get("caption", CAPTION))
+    path = built_in("clip") if model.clip == "tiny" else Path(model.clip_weights or model.clip)
+    return {
+        "built_in": model.clip == "tiny",
+        "finetuned": training is not None,
+        "template": template if options.asked == "label" else CAPTION,
+        "weights": _weights(f"clip/{model.clip}/{model.clip_weights}", path),
+    }
+
+
+def _is_checkpoint(model: Preset) -> bool:
+    return model.clip != "tiny" and is_own_clip(model.clip)
+
+
+def _weights(entry: str, path: Path) -> str:
+    """The SHA-256 of weights: as the catalogue has it, else of the file."""
+    known = catalogue().get(entry)
+    if known:
+        return known.sha256
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def load(
+    wanted: Wanted,
+    abouts: Sequence[Mapping[str, Any]],
+    options: EvalOptions,
+    compute: Compute,
+    show: Progress,
+) -> list[Entrant]:
+    """All CLIPs behind one SAM, which searches a picture once for all of them. Raises WeightsError.
+
+    Under the ``paper`` protocol a fine-tuned one takes part twice: also with red and blue swapped.
+    """
+    proposer = Remembering(load_proposer(wanted.models[0].sam, wanted.propose, compute, show))
+    entrants = []
+    for model, about in zip(wanted.models, abouts, strict=True):
+        encoder = load_encoder(model.clip, model.clip_weights, compute, show)
+        told = {"template": about["template"], "finetuned": about["finetuned"]}
+        slip = Slip(proposer, encoder, overlap=wanted.overlap, view=wanted.view)
+        entrants.append(Entrant(about["name"], slip, **told))
+        if options.protocol == "paper" and about["finetuned"]:
+            swapped = Slip(proposer, RedBlueSwapped(encoder), overlap=wanted.overlap, view=wanted.view)
+            entrants.append(Entrant(about["name"], swapped, **told, swapped=True))
+    return entrants
+
+
+def load_judge(wanted: Wanted, compute: Compute) -> tuple[Judge | None, dict[str, Any] | None]:
+    """The judge and its part of ``run.json``; neither where none is named. Raises WeightsError."""
+    if wanted.judge is None:
+        return None, None
+    classifier = load_classifier(wanted.judge, compute)
+    told = {
+        "name": classifier.name,
+        "weights": _weights("", wanted.judge),
+        "view": wanted.judge_view,
+        "classes": list(classifier.classes),
+    }
+    return Judge(classifier, crop_in(wanted.judge_view)), told
+
+
+def crop_in(view: View) -> Crop:
+    """Shows segments in a view."""
+    return lambda image, segments, size: crop_views(image, segments, view, size)
