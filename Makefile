@@ -3,12 +3,17 @@ BIN := .venv/bin
 DEMO := examples/meadow.png
 PROMPT := a white striped quadruped
 
-.PHONY: demo test check build
+.PHONY: demo eval test check build
 
 demo: .venv/installed
 	mkdir -p out
 	$(BIN)/slip segment $(DEMO) "$(PROMPT)" --preset tiny --overlay -o out --overwrite
 	@echo "Look at out/meadow.overlay.png"
+
+eval: .venv/installed
+	mkdir -p out
+	$(BIN)/slip eval critters -o out/eval-critters
+	@echo "Look at out/eval-critters/report.html"
 
 test: .venv/installed-for-tests
 	$(BIN)/python -m pytest

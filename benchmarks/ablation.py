@@ -11,8 +11,8 @@ chooses the right critter of a scene. Broken off, it goes on where it stood.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -32,6 +32,7 @@ from slip.evaluation.journal import Journal
 from slip.evaluation.loop import Entrant, evaluate
 from slip.evaluation.scores import Judging, Scores, Share, score
 from slip.models import load_encoder, load_proposer
+from slip.models.checkpoint import read_state, state_digest
 from slip.options import CAPTION, EVAL, FINETUNE, PAPER_CAPTION, FinetuneOptions, propose_options
 from slip.pipeline.propose import Remembering
 from slip.pipeline.slip import Slip
@@ -88,10 +89,11 @@ def teach(variant: Variant, proposer: Proposer, compute: Compute, out: Path) -> 
     return path
 
 
-def composites(entrants: Sequence[Entrant], out: Path, names: Sequence[str]) -> dict[str, Scores]:
-    """Figures of every model on composites of the held-out side."""
+def composites(entrants: Sequence[Entrant], out: Path, models: Mapping[str, str]) -> dict[str, Scores]:
+    """Figures of every model on composites of the held-out side. models: the weights' digest of each."""
     plans = plan_composites(split(DRAWN.pictures).validation, EVAL)
-    journal = Journal.open(out / "composites", {"models": list(names), "portraits": PORTRAITS})
+    told = {"models": dict(models), "portraits": PORTRAITS, **asdict(EVAL)}
+    journal = Journal.open(out / "composites", told)
     trials = evaluate(plans, DRAWN, EVAL, entrants, None, journal)
     return {
         one.name: score(one.name, [trial for trial in trials if trial.model == one.name], Judging(None))
@@ -147,8 +149,9 @@ def main() -> None:
     taught = [
         (variant, teach(variant, proposer, compute, arguments.out)) for variant in track(VARIANTS, "variants")
     ]
+    digests = {variant.name: state_digest(read_state(path)) for variant, path in taught}
     entrants = list(entrants_of(taught, resolve("cpu")))
-    scores = composites(entrants, arguments.out, [one.name for one in entrants])
+    scores = composites(entrants, arguments.out, digests)
     words = old_words(entrants, arguments.scenes)
     table = Table("", "tile accuracy", "IoU >= .5", "old words", title="fine-tuning the tiny CLIP")
     for name, measured in scores.items():

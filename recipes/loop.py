@@ -69,7 +69,7 @@ class Recipe:
             self.optimiser,
             schedule.rate,
             total_steps=steps + 1,
-            pct_start=schedule.warmup / (steps + 1),
+            pct_start=min(schedule.warmup, steps // 2) / (steps + 1),
             cycle_momentum=False,
         )
 

@@ -143,7 +143,7 @@ PAPER_CAPTION = "This is an image of {}"
 class FinetuneOptions:
     """How CLIP is taught the classes of a data set.
 
-    rate: peak learning rate. warmup: epochs of rising rate, with ``cosine``.
+    rate: peak learning rate. warmup: epochs of rising rate, with ``cosine``; at most half of all.
     plateau: with ``plateau``, the rate falls by .9 after 5 epochs without a lower validation loss.
     clip_norm: gradients longer than this are shortened. lock: a tower that is left as it is.
     mix: 1 keeps the fine-tuned weights, 0 the old ones, between them their weighted average.

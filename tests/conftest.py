@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import hypothesis
 import pytest
 
@@ -15,3 +17,14 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     from cli.tiny_models import save_models
 
     return save_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory, tiny_models: list[str]) -> Path:
+    """A folder with the data set ``shapes`` and what ``slip finetune`` makes of it unbroken: ``clip``."""
+    from cli.lessons import FINETUNE, draw_shapes, teach
+
+    folder = tmp_path_factory.mktemp("taught")
+    draw_shapes(folder / "shapes")
+    teach(*FINETUNE, "-o", "clip", "--from", tiny_models[3], cwd=folder)
+    return folder

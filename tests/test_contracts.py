@@ -1,7 +1,7 @@
 """What every proposer, encoder, view, overlap method and data set promises, found by themselves.
 
-Everything is tested without being named here, but for how a network is made: a new one fails until
-PROPOSERS or ENCODERS says so.
+Everything is tested without being named here, but for how a network or a set of pictures is made:
+a new one fails until PROPOSERS, ENCODERS or PICTURE_SETS says so.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
 import numpy as np
 import pytest
+from data.sets_on_disk import drawing, save, save_folders
+from training.small_paper import save_simple_clip
 
 import slip.data
 import slip.models
+from slip.data.drawn import DrawnSet
+from slip.data.folders import open_folders
+from slip.data.pictures import PictureSet
 from slip.device import Compute
 from slip.errors import UsageError
 from slip.masks import segment_of
@@ -38,6 +44,9 @@ PROPOSERS: dict[str, Callable[[list[str], ProposeOptions], Proposer]] = {
 }
 ENCODERS: dict[str, Callable[[list[str]], Encoder]] = {
     "ClipEncoder": lambda paths: load_encoder(paths[3], None, CPU),
+    "SimpleClipEncoder": lambda paths: load_encoder(
+        str(save_simple_clip(Path(paths[3]).with_name("simple_clip.safetensors"))), None, CPU
+    ),
 }
 
 
@@ -268,3 +277,84 @@ class TestScenes:
 
 def test_there_is_a_data_set() -> None:
     assert DATA_SETS
+
+
+def folders(root: Path, *, changed: bool) -> PictureSet:
+    """Pictures with and without alpha, one of them ``changed``."""
+    save_folders(root, 3)
+    cut_out = np.dstack([drawing(7), np.full((48, 64), 255, np.uint8)])
+    cut_out[:, :20, 3] = 0
+    save(root / "bee" / "cut-out.png", cut_out)
+    if changed:
+        save(root / "ant" / "1.png", drawing(99))
+    return open_folders(root)
+
+
+PICTURE_SETS: dict[str, Callable[..., PictureSet]] = {
+    "FileSet": folders,
+    "DrawnSet": lambda _, *, changed: DrawnSet(
+        count=2, size=32, seed=int(changed), species=slip.data.critters.SPECIES[:3]
+    ),
+}
+
+
+def picture_sets() -> list[str]:
+    """The names of the classes in slip.data that have all a PictureSet has."""
+    promised = [name for name in vars(PictureSet) if name[0] != "_"]
+    return [
+        name
+        for module in modules(slip.data)
+        for name, kind in inspect.getmembers(module, inspect.isclass)
+        if kind.__module__ == module.__name__ and kind is not PictureSet
+        if set(promised) <= {*dir(kind), *getattr(kind, "__dataclass_fields__", ())}
+    ]
+
+
+def test_picture_sets_are_discovered() -> None:
+    assert {"FileSet", "DrawnSet"} <= set(picture_sets())
+
+
+@pytest.mark.parametrize("name", picture_sets())
+class TestPictureSets:
+    def test_pictures_are_as_promised(self, name: str, tmp_path: Path) -> None:
+        found = factory(name, "PICTURE_SETS")(tmp_path, changed=False)
+        names = [picture.name for picture in found.pictures]
+        assert found.name and names == sorted(set(names)) and len(names) > 5
+        assert list(found.classes) == sorted({picture.label for picture in found.pictures})
+        assert all(picture.caption for picture in found.pictures)
+        assert list(found.unreadable) == sorted(found.unreadable)
+
+    def test_pixels_and_masks_are_as_promised(self, name: str, tmp_path: Path) -> None:
+        found = factory(name, "PICTURE_SETS")(tmp_path, changed=False)
+        masks = []
+        for picture in found.pictures:
+            image, mask = found.load(picture)
+            assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+            if mask is not None:
+                assert mask.dtype == bool and mask.shape == image.shape[:2]
+                assert mask.any() and not mask.all()
+                masks.append(mask)
+        assert masks, "the contract is empty without masks"
+
+    def test_pictures_are_the_same_each_time_whatever_is_done_to_them(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        found = factory(name, "PICTURE_SETS")(tmp_path, changed=False)
+        for picture in reversed(found.pictures):
+            image, mask = found.load(picture)
+            expected = image.copy(), None if mask is None else mask.copy()
+            image[:] = 1
+            if mask is not None:
+                mask[:] = ~mask
+            again = found.load(picture)
+            assert np.array_equal(again[0], expected[0])
+            assert (again[1] is None) == (expected[1] is None)
+            assert expected[1] is None or np.array_equal(again[1], expected[1])
+
+    def test_the_digest_is_of_the_content(self, name: str, tmp_path: Path) -> None:
+        make = factory(name, "PICTURE_SETS")
+        one, again = make(tmp_path / "a", changed=False), make(tmp_path / "b", changed=False)
+        other = make(tmp_path / "a", changed=True)
+        assert one.digest == again.digest != other.digest
+        assert len(one.digest) == 64 and int(one.digest, 16)
+        assert one.pictures == again.pictures

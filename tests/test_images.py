@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slip.errors import ImageError, SlipWarning, UsageError
-from slip.images import encode_png, load_image, load_with_alpha
+from slip.images import encode_jpeg, encode_png, load_image, load_with_alpha, resize
 
 RNG = np.random.default_rng(7)
 COLOUR = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -413,3 +413,28 @@ def test_with_alpha_bad_input_is_refused_alike() -> None:
         load_with_alpha(encoded(COLOUR), max_megapixels=0.0005)
     with pytest.raises(UsageError, match="above 0"):
         load_with_alpha(COLOUR, max_megapixels=0)
+
+
+def test_jpeg_for_people():
+    gradient = np.linspace(0, 255, 64 * 64 * 3).reshape(64, 64, 3).astype(np.uint8)
+    small, large = encode_jpeg(gradient, 30), encode_jpeg(gradient, 95)
+    with PIL.Image.open(BytesIO(large)) as picture:
+        assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (64, 64))
+        assert np.abs(np.asarray(picture).astype(int) - gradient).mean() < 3
+    assert len(small) < len(large)
+
+
+@pytest.mark.parametrize("shape", [(8, 12, 3), (8, 12)])
+def test_resize_averages_when_it_shrinks(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    blocks = pixels.reshape(4, 2, 4, 3, *shape[2:]).mean(axis=(1, 3))
+    assert np.abs(resize(pixels, 4, 4) - blocks).max() <= 0.5
+
+
+def test_resize_goes_its_own_way_on_each_axis():
+    edge = np.zeros((4, 8), np.uint8)
+    edge[:, 4:] = 200
+    assert (resize(edge, 2, 9) == [0, 200]).all()
+    assert resize(edge, 16, 2).shape == (2, 16)
+    assert resize(edge, 16, 2).max() > 200, "bicubic overshoots at an edge"
+    assert (resize(edge, 8, 4) == edge).all()

@@ -12,7 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 from slip import __version__
-from slip.cli import console, critters, doctor, masks, segment, weights
+from slip.cli import console, critters, doctor, finetune, judge, masks, segment, weights
+from slip.cli.eval import evaluate
 from slip.errors import SlipError
 
 ClickException: type[Exception] = next(
@@ -35,6 +36,9 @@ class PlainGroup(TyperGroup):
 app = typer.Typer(cls=PlainGroup, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 app.command()(segment.segment)
 app.command()(masks.masks)
+app.command("eval")(evaluate)
+app.command()(finetune.finetune)
+app.command()(judge.judge)
 app.command()(critters.critters)
 app.add_typer(weights.app, name="weights", cls=PlainGroup)
 app.command()(doctor.doctor)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from slip.data.pictures import PictureSet
+from slip.data.splits import Split, trained_digest
 from slip.device import Compute
 from slip.errors import UsageError, WeightsError
 from slip.evaluation.loop import Crop, Entrant, Judge
@@ -122,24 +123,50 @@ def _choose(preset: PresetName, sam: str | None, clip: str) -> Preset:
     )
 
 
-def check_split(wanted: Wanted, data: PictureSet, options: SplitOptions | None) -> None:
+def check_split(
+    trained: Iterable[tuple[str, Mapping[str, Any]]], data: PictureSet, options: SplitOptions, parts: Split
+) -> None:
     """Refuse models that were trained on the pictures they would be measured with.
 
-    options: of the split whose held-out side is measured; None where all pictures are, on purpose.
-    Raises UsageError for a checkpoint that was trained on this data set with another split.
+    trained: checkpoints, each with what it tells of its training; ``before`` in it is the training of
+    the model it began with.
+    parts: the data set as ``options`` split it, whose held-out side is measured.
+
+    Raises UsageError for a checkpoint that it, or one before it, was trained on this data set with
+    another split, or as the set was before it changed.
     """
-    if options is None:
-        return
-    for name, training in wanted.trained():
-        same = training.get("digest") == data.digest or (
-            (training.get("data"), training.get("classes")) == (data.name, list(data.classes))
-        )
-        held = training.get("split")
-        if same and isinstance(held, Mapping) and dict(held) != asdict(options):
+    digest = trained_digest(parts.train)
+    for name, training in ((name, one) for name, last in trained for one in _lineage(last)):
+        if not _is_about(training, data):
+            continue
+        held, taught = training.get("split"), f"{name} was trained on {training.get('data')} with"
+        if isinstance(held, Mapping) and dict(held) != asdict(options):
             raise UsageError(
-                f"{name} was trained on {data.name} with another split; hold out the same pictures with "
-                f"--validation {held.get('validation')} --split-seed {held.get('seed')}"
+                f"{taught} another split; hold out the same pictures with --validation "
+                f"{held.get('validation')} --split-seed {held.get('seed')}, or measure knowingly on all "
+                "with --split all"
             )
+        if training.get("trained", digest) != digest:
+            raise UsageError(
+                f"{taught} other pictures than this split would leave to train on: the set has changed "
+                "since, or is another; measure on the set as it was, or knowingly on all of this one with "
+                "--split all"
+            )
+
+
+def _lineage(training: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A training, that of the model it began with, and so on."""
+    last: Any = training
+    while isinstance(last, Mapping):
+        yield last
+        last = last.get("before")
+
+
+def _is_about(training: Mapping[str, Any], data: PictureSet) -> bool:
+    """Whether a training may have been on these pictures: a set that has grown keeps name or classes."""
+    told = training.get("digest"), training.get("data"), training.get("classes")
+    here = data.digest, data.name, list(data.classes)
+    return any(one == other for one, other in zip(told, here, strict=True))
 
 
 def describe(wanted: Wanted, data: PictureSet, pictures: int, options: EvalOptions) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def evaluate(
             "the paper counts a judge's verdicts; name one with --judge, or leave --protocol out"
         )
 
-    from slip.cli.entrants import Wanted, check_split, choose, find_judge
+    from slip.cli.entrants import Wanted, choose, find_judge
     from slip.data.drawn import CRITTERS_NAME
     from slip.device import resolve
     from slip.evaluation.journal import check_folder
@@ -156,8 +156,8 @@ def evaluate(
     compute = resolve(device, precision)
     options = EvalOptions(count=count, seed=seed, protocol=protocol, asked=asked)
     held_out = SplitOptions(validation, split_seed) if side == "validation" else None
-    data, pictures = _read(dataset, held_out)
-    check_split(wanted, data, held_out)
+    data = _read(dataset)
+    pictures = _hold_out(wanted, data, held_out) if held_out else data.pictures
     summary, written = _measure(
         wanted, data, pictures, held_out, options, compute, output or Path(f"eval-{data.name}")
     )
@@ -167,17 +167,26 @@ def evaluate(
     console.tell(f"{trials} trials, {perf_counter() - start:.1f} s")
 
 
-def _read(dataset: str, held_out: SplitOptions | None) -> tuple[PictureSet, Sequence[Picture]]:
-    """The data set, and the pictures to measure with."""
+def _read(dataset: str) -> PictureSet:
+    """The data set; what of it cannot be read is told."""
     from slip.data.sets import open_set
-    from slip.data.splits import split
 
     with console.progress() as progress:
         data = open_set(dataset, progress=progress)
     if data.unreadable:
         name, reason = data.unreadable[0]
         console.note(f"{len(data.unreadable)} unreadable, left out; the first is {name!r}, which {reason}")
-    return data, split(data.pictures, held_out).validation if held_out else data.pictures
+    return data
+
+
+def _hold_out(wanted: Wanted, data: PictureSet, options: SplitOptions) -> Sequence[Picture]:
+    """The held-out side. Raises UsageError where a model was trained on pictures of it."""
+    from slip.cli.entrants import check_split
+    from slip.data.splits import split
+
+    parts = split(data.pictures, options)
+    check_split(wanted.trained(), data, options, parts)
+    return parts.validation
 
 
 def _measure(

@@ -12,7 +12,7 @@ import typer
 from slip.cli import arguments as args
 from slip.cli import console, files
 from slip.cli.results import Plan, Wanted
-from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, TOP_K, VIEW, propose_options
+from slip.options import CAPTION, MAX_MEGAPIXELS, OVERLAP, PRESET, TOP_K, VIEW, propose_options
 
 if TYPE_CHECKING:
     from slip.types import Prediction
@@ -128,6 +128,7 @@ def segment(
         )
         progress("load models", 1, 1)
         console.note_tiny(chosen.sam, chosen.clip)
+        _note_caption(chosen.clip, prompt)
         loaded = perf_counter()
         prediction = slip.segment(picture, prompt, progress)
 
@@ -136,6 +137,20 @@ def segment(
     contents = plan.contents(picture, prediction, models=slip.models, options=used | asdict(options))
     _emit(files.write(contents, plan.paths, overwrite=overwrite), prediction, to_stdout=not plan.masks)
     _conclude(prediction, perf_counter() - start)
+
+
+def _note_caption(clip: str, prompt: str) -> None:
+    """Say how a fine-tuned CLIP was told of its classes, where the prompt is worded otherwise."""
+    from slip.models import is_own_clip
+    from slip.models.checkpoint import read_training
+
+    training = read_training(Path(clip)) if clip != "tiny" and is_own_clip(clip) else None
+    template = str((training or {}).get("caption", CAPTION))
+    start, _, end = template.casefold().partition("{}")
+    asked = prompt.casefold()
+    if training and not (asked.startswith(start) and asked.endswith(end)):
+        example = template.replace("{}", next(iter(training.get("classes") or ["..."])))
+        console.note(f'{clip} was taught captions like "{example}"; ask in these words')
 
 
 def _timed(prediction: Prediction, **before: float) -> Prediction:

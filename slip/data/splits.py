@@ -30,8 +30,10 @@ def split(pictures: Iterable[Picture], options: SplitOptions = SPLIT) -> Split:
     """Hold out a share of every class, as near to ``options.validation`` as whole groups allow.
 
     Which ones is decided by the seed and the names alone. Every class keeps a picture to train on; of
-    classes with none to validate on a SlipWarning tells. Raises UsageError for a share that is not
-    between 0 and 1, and where no picture at all can be held out.
+    classes with none to validate on a SlipWarning tells. Where classes are hardly shared, as where each
+    picture has a caption of its own, the share is of the whole set instead: what is held out is then
+    mostly of classes that are not trained on. Raises UsageError for a share that is not between 0 and
+    1, and where no picture at all can be held out.
     """
     if not 0 < options.validation < 1:
         raise UsageError(f"the validation share is {options.validation}; give one above 0 and below 1")
@@ -39,13 +41,28 @@ def split(pictures: Iterable[Picture], options: SplitOptions = SPLIT) -> Split:
     groups: dict[int, list[Picture]] = defaultdict(list)
     for picture in ordered:
         groups[picture.group].append(picture)
-    held_out = _choose(_shuffled(groups.values(), options.seed), options.validation)
+    shuffled = _shuffled(groups.values(), options.seed)
+    by_class = _classes_are_shared(shuffled)
+    held_out = (_choose if by_class else _choose_of_all)(shuffled, options.validation)
     parts = Split(
         tuple(picture for picture in ordered if picture.group not in held_out),
         tuple(picture for picture in ordered if picture.group in held_out),
     )
-    _check(parts, options.validation)
+    if not parts.validation:
+        raise UsageError(
+            f"no picture can be held out: {options.validation:g} of {'every class' if by_class else 'them'} "
+            "is less than half a picture or the pictures are all copies; add pictures or hold out a larger "
+            "share"
+        )
+    if by_class:
+        _tell_unseen(parts)
     return parts
+
+
+def trained_digest(pictures: Iterable[Picture]) -> str:
+    """SHA-256, in hex, of the names of the pictures that are trained on, whatever their order."""
+    names = "\n".join(sorted(picture.name for picture in pictures))
+    return hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def split_csv(parts: Split) -> bytes:
@@ -64,6 +81,30 @@ def _shuffled(groups: Iterable[list[Picture]], seed: int) -> list[list[Picture]]
         return hashlib.sha256(f"{seed}/{group[0].name}".encode("utf-8", "surrogatepass")).digest()
 
     return sorted(groups, key=place)
+
+
+def _classes_are_shared(groups: Sequence[list[Picture]]) -> bool:
+    """Whether half of the groups or more have a class in common with another group.
+
+    Of the others no class could be both held out and trained on.
+    """
+    labels = [{picture.label for picture in group} for group in groups]
+    count = Counter(label for own in labels for label in own)
+    alone = sum(all(count[label] == 1 for label in own) for own in labels)
+    return 2 * alone <= len(groups)
+
+
+def _choose_of_all(groups: Sequence[list[Picture]], share: float) -> set[int]:
+    """The groups to hold out of a set whatever their classes: each that brings it nearer to its share."""
+    total = sum(len(group) for group in groups)
+    wanted, held = share * total, 0
+    chosen = set()
+    for group in groups:
+        more = held + len(group)
+        if more < total and abs(more - wanted) < abs(held - wanted):
+            chosen.add(group[0].group)
+            held = more
+    return chosen
 
 
 def _choose(groups: Sequence[list[Picture]], share: float) -> set[int]:
@@ -134,12 +175,8 @@ def _nearest_sum(sizes: Sequence[int], wanted: float, most: int) -> list[int]:
     return chosen
 
 
-def _check(parts: Split, share: float) -> None:
-    if not parts.validation:
-        raise UsageError(
-            f"no picture can be held out: {share:g} of every class is less than half a picture or its "
-            "pictures are all copies; add pictures or hold out a larger share"
-        )
+def _tell_unseen(parts: Split) -> None:
+    """Warn (SlipWarning) of classes with none to validate on."""
     labels = {picture.label for picture in parts.train}
     unseen = sorted(labels - {picture.label for picture in parts.validation})
     if unseen:

@@ -7,6 +7,7 @@ on a data set, ``training`` (JSON) says on which and how.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
@@ -41,7 +42,7 @@ def save_checkpoint(
     state: Mapping[str, Tensor],
     training: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a SLIP checkpoint, whole or not at all; floating-point tensors become float16.
+    """Write a SLIP checkpoint, whole or not at all; floating-point tensors become float16 if they fit.
 
     Raises OutputError.
     """
@@ -149,6 +150,15 @@ def load_strictly(module: torch.nn.Module, state: State, path: Path, expected: s
         raise WeightsError(f"{path} is damaged: the weights hold NaN or infinity")
 
 
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the weights on the CPU, in hex."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 def _load_safetensors(path: Path) -> State:
     try:
         return load_file(path)
@@ -182,7 +192,10 @@ def _metadata(path: Path) -> dict[str, str]:
 
 def _stored(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
-    return tensor.half() if tensor.is_floating_point() else tensor
+    if not tensor.is_floating_point():
+        return tensor
+    half = tensor.half()
+    return half if half.isfinite().all() else tensor
 
 
 def _widened(tensor: Tensor) -> Tensor:

@@ -7,11 +7,12 @@ loss, so a contrastive loss sees the joint batch, and only rank 0 writes.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -19,7 +20,7 @@ from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
 from slip.device import Compute
-from slip.errors import UsageError
+from slip.errors import SlipWarning, UsageError
 
 T = TypeVar("T")
 
@@ -61,13 +62,15 @@ class Ranks:
         """The network with its gradients averaged over the ranks."""
         if self.world == 1:
             return network
-        if next(network.parameters()).is_cuda:
+        if not next(network.parameters()).is_cuda:
+            _note_batch_norm(network)
+        else:
             synchronised: Callable[[nn.Module], nn.Module] = nn.SyncBatchNorm.convert_sync_batchnorm
             network = synchronised(network)
         return DistributedDataParallel(network)
 
     def first(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives, done by rank 0 before the others do it."""
+        """What ``work`` gives, done by rank 0 before the others do it, on files that they share."""
         if self.world == 1:
             return work()
         if self.leads:
@@ -76,6 +79,14 @@ class Ranks:
             return done
         distributed.barrier()
         return work()
+
+    def told(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives on rank 0; the others are told it, wherever they run."""
+        if self.world == 1:
+            return work()
+        answer = [work() if self.leads else None]
+        distributed.broadcast_object_list(answer, device=torch.device("cpu"))
+        return cast(T, answer[0])
 
     def check_batch(self, batch: int) -> None:
         """Raise UsageError for a joint batch that cannot be shared equally."""
@@ -86,15 +97,16 @@ class Ranks:
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
+def joined(compute: Compute) -> Iterator[Ranks]:
     """The ranks that ``torchrun`` started, joined for as long as the context lasts."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Ranks()
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    if compute.device == "cuda":
+        torch.cuda.set_device(device_of(compute))
+    backend = "cpu:gloo,cuda:nccl" if compute.device == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE)
     try:
         yield Ranks(distributed.get_rank(), world)
     finally:
@@ -110,3 +122,14 @@ def device_of(compute: Compute) -> torch.device:
     """Where this rank computes."""
     index = int(os.environ.get("LOCAL_RANK", "0")) if compute.device == "cuda" else None
     return torch.device(compute.device, index) if index is not None else torch.device(compute.device)
+
+
+def _note_batch_norm(network: nn.Module) -> None:
+    """Warn (SlipWarning): off the GPU nothing shares the statistics of batch normalisation."""
+    if any(isinstance(part, nn.BatchNorm2d) for part in network.modules()):
+        warnings.warn(
+            "batch normalisation sees each process's own share of a batch here, so the losses differ "
+            "from those of one process",
+            SlipWarning,
+            stacklevel=3,
+        )

@@ -19,11 +19,12 @@ from slip.data.pictures import Picture, PictureSet
 from slip.data.splits import Split, split
 from slip.device import Compute
 from slip.errors import UsageError
-from slip.models.checkpoint import save_checkpoint
+from slip.models.checkpoint import read_training, save_checkpoint, state_digest
+from slip.models.checks import is_own_clip, named_clip
 from slip.models.clip import image_side, name_of, read_clip
 from slip.options import CAPTION, SPLIT, FinetuneOptions, SplitOptions
 from slip.training.distributed import Ranks, device_of, joined
-from slip.training.loop import Plan, Watch, fit, steps_per_epoch
+from slip.training.loop import Plan, Watch, fit, ignore_interrupts, steps_per_epoch
 from slip.training.losses import clip_loss, paper_loss, supervised_loss
 from slip.training.run import Record, Run, about
 from slip.training.segments import segments_for
@@ -32,6 +33,9 @@ from slip.types import Proposer, Segment
 
 LARGEST_SCALE = math.log(100)
 """The learnable scale is held below 100, as by CLIP (arXiv 2103.00020, section 2.5)."""
+
+CHUNK = 256
+"""Pictures, and captions, that are encoded together in validation."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ class ClipTask:
         self.options = options
         self.compute = compute
         self.network = DualEncoder(clip, options.lock).to(device_of(compute))
+        clip.logit_scale.requires_grad_(options.loss != "paper")  # which knows no scale
         clip.visual.to(memory_format=torch.channels_last)
         size = image_side(clip.visual.image_size)
         captions = captions_of(data.pictures)
@@ -107,7 +112,10 @@ class ClipTask:
             else Shown(data, parts.train, size, squash)
         )
         self.held_out = DataLoader(
-            Shown(data, parts.validation, size, squash), batch_size=256, num_workers=workers
+            Shown(data, parts.validation, size, squash),
+            batch_size=CHUNK,
+            num_workers=workers,
+            worker_init_fn=ignore_interrupts,
         )
         self.optimiser = torch.optim.AdamW(
             _groups(self.network.named_parameters(), options.weight_decay), lr=options.rate, betas=(0.9, 0.98)
@@ -141,7 +149,8 @@ class ClipTask:
         """Scaled cosine similarities of the held-out pictures with all captions, ``(N, M)``."""
         clip, device = self.network.clip, self.network.mean.device
         with self.compute.autocast():
-            texts = normalize(clip.encode_text(self.tokens.to(device)).float(), dim=-1)
+            chunks = self.tokens.to(device).split(CHUNK)
+            texts = normalize(torch.cat([clip.encode_text(chunk).float() for chunk in chunks]), dim=-1)
             images = [self.network.images(pixels.to(device)) for pixels, _ in self.held_out]
         logits: Tensor = normalize(torch.cat(images), dim=-1) @ texts.T * clip.logit_scale.exp()
         return logits.cpu()
@@ -172,8 +181,8 @@ def finetune(
     proposer: finds segments of the training pictures, to be seen beside the whole pictures.
     resume: go on where the run of this name stands.
 
-    Returns the record of the best epoch, with the figures of the weights as written (``accuracy``,
-    ``trials``) and as they were before (``base_accuracy``).
+    Returns the record of the best epoch, with the figures of the weights, before they are rounded to
+    half precision (``accuracy``, ``trials``), and of those it began with (``base_accuracy``).
     Raises UsageError where the run cannot begin or the loss is lost, WeightsError, OutputError,
     Interrupted.
     """
@@ -181,10 +190,12 @@ def finetune(
     run, watch, parts = Run(out), watch or Watch(), split(data.pictures, held_out)
     config, clip = read_clip(start.clip, start.weights, watch.stage)
     before = {name: tensor.clone() for name, tensor in clip.state_dict().items()}
-    with joined() as ranks:
-        note = about(data, caption, held_out, asdict(options), proposer)
-        note["start"] = name_of(start.clip, start.weights)
-        ranks.first(lambda: run.begin(note, parts, resume=resume or not ranks.leads, overwrite=overwrite))
+    with joined(compute) as ranks:
+        note = about(data, parts, caption, held_out, asdict(options), proposer)
+        note |= {"start": name_of(start.clip, start.weights), "weights": state_digest(before)}
+        if own := training_of(start.clip):
+            note["before"] = own
+        ranks.told(lambda: run.begin(note, parts, resume=resume, overwrite=overwrite))
         segments = segments_for(data, parts, proposer, run, ranks, watch)
         task = ClipTask(clip, data, parts, options, compute, segments, workers)
         base = _figures(task)
@@ -211,6 +222,12 @@ def check_options(options: FinetuneOptions) -> None:
             raise UsageError(f"{name} cannot be {getattr(options, name)}; choose a number above 0")
     if not 0 <= options.warmup <= options.epochs:
         raise UsageError(f"warmup cannot be {options.warmup}; choose 0 to {options.epochs} epochs")
+
+
+def training_of(clip: str) -> dict[str, Any] | None:
+    """What the CLIP to begin with was itself trained on; None if it is no checkpoint that tells."""
+    clip = named_clip(clip)
+    return read_training(Path(clip)) if clip != "tiny" and is_own_clip(clip) else None
 
 
 def captions_of(pictures: Iterable[Picture]) -> list[str]:
@@ -249,6 +266,6 @@ def _scheduler(
         optimiser,
         options.rate,
         total_steps=options.epochs * steps + 1,
-        pct_start=options.warmup / options.epochs,
+        pct_start=min(options.warmup / options.epochs, 0.5),
         cycle_momentum=False,
     )

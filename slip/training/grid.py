@@ -147,7 +147,7 @@ def run_grid(
     start = begin((picture.caption for picture in data.pictures), shape, progress)
     course = Course(data, split(data.pictures, held_out), start, compute, caption, held_out, workers)
     grid = Grid(out, cells, course.note(options), len(course.parts.validation))
-    with joined() as ranks:
+    with joined(compute) as ranks:
         ranks.first(lambda: _open(grid, resume=resume or not ranks.leads, overwrite=overwrite))
         for cell in cells:
             if cell not in grid.outcomes:

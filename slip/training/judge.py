@@ -30,7 +30,7 @@ from slip.models.checkpoint import State, save_checkpoint
 from slip.models.resnet18 import IMAGENET, JudgeConfig, build_judge, imagenet_trunk, probabilities_of
 from slip.options import CAPTION, SPLIT, JudgeOptions, SplitOptions
 from slip.training.distributed import Ranks, joined
-from slip.training.loop import Plan, Watch, fit, steps_per_epoch
+from slip.training.loop import Plan, Watch, fit, ignore_interrupts, steps_per_epoch
 from slip.training.run import Record, Run, about
 from slip.training.segments import segments_for
 from slip.training.views import Labelled, Shown, letterbox, squash
@@ -69,7 +69,9 @@ class JudgeTask:
             else Shown(data, parts.train, options.image_size, squash)
         )
         held_out = Shown(data, parts.validation, options.image_size, letterbox if own else squash)
-        self.held_out = DataLoader(held_out, batch_size=256, num_workers=workers)
+        self.held_out = DataLoader(
+            held_out, batch_size=256, num_workers=workers, worker_init_fn=ignore_interrupts
+        )
         number = {name: index for index, name in enumerate(data.classes)}
         self.labels = torch.tensor([number[picture.label] for picture in parts.train])
         self.true = torch.tensor([number[picture.label] for picture in parts.validation])
@@ -149,10 +151,10 @@ def train_judge(
     """
     run, watch, parts = Run(out), watch or Watch(), split(data.pictures, held_out)
     trunk = _trunk(options, watch)
-    with joined() as ranks:
-        note = about(data, caption, held_out, asdict(options), proposer)
+    with joined(compute) as ranks:
+        note = about(data, parts, caption, held_out, asdict(options), proposer)
         note["weights"] = "random" if trunk is None else IMAGENET
-        ranks.first(lambda: run.begin(note, parts, resume=resume or not ranks.leads, overwrite=overwrite))
+        ranks.told(lambda: run.begin(note, parts, resume=resume, overwrite=overwrite))
         segments = segments_for(data, parts, proposer, run, ranks, watch)
         task = JudgeTask(data, parts, options, compute, segments, trunk, workers)
         plan = Plan(options.epochs, options.batch, options.seed, workers=workers)

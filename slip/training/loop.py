@@ -3,14 +3,14 @@
 What is trained is a ``Task``: a network, its optimiser and schedule, the loss of a batch and its
 validation. The loop brings order, mixed precision, clipping, several ranks, checkpoints, logs
 and interruption. Item ``i`` of epoch ``e`` is a function of (seed, e, i) alone, and a checkpoint
-holds every state there is, so a resumed run goes on as if it had never stopped.
+holds every state there is, so a run resumed on the same device goes on as if it had never stopped.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -28,6 +28,9 @@ from slip.device import Compute
 from slip.errors import UsageError
 from slip.training.distributed import Ranks, device_of
 from slip.training.run import Record, Run
+
+PATIENCE = 50
+"""Steps in a row whose loss may be lost under fp16, while its scale is being found."""
 
 Key = tuple[int, int]
 """(epoch, index): what a data set of training is asked by."""
@@ -132,6 +135,19 @@ class _State:
     best_network: dict[str, Tensor] = field(default_factory=dict)
 
 
+class _Clock:
+    """Batches since it was made: validation is not counted."""
+
+    def __init__(self) -> None:
+        self.began = perf_counter()
+        self.batches = 0
+
+    def speed(self, batch: int) -> float:
+        """Pictures a second, one batch more being done."""
+        self.batches += 1
+        return self.batches * batch / (perf_counter() - self.began)
+
+
 def steps_per_epoch(size: int, batch: int) -> int:
     """Whole batches of an epoch; one smaller batch where there are fewer items than that."""
     return max(1, size // batch)
@@ -148,24 +164,28 @@ def fit(task: Task, plan: Plan, run: Run, compute: Compute, ranks: Ranks, watch:
     device = device_of(compute)
     task.network.to(device)
     torch.manual_seed(plan.seed)
-    state = _resume(task, run, ranks)
-    network = ranks.wrap(task.network)
     scaler = torch.amp.GradScaler(compute.device, enabled=compute.precision == "fp16")
-    began, first = perf_counter(), state.step
+    state = _resume(task, run, ranks, scaler)
+    network = ranks.wrap(task.network)
+    clock, lost = _Clock(), 0
     with _interruptible() as interrupted:
-        for batch in _batches(task, plan, steps, state.step, ranks):
+        for batch in _batches(task, plan, state.step, ranks):
             network.train()
             rate = float(task.optimiser.param_groups[-1]["lr"])
             loss = _step(task, plan, network, _moved(batch, device), compute, ranks, scaler)
             told = ranks.mean(torch.tensor([loss, float(interrupted.is_set())]))
+            lost = 0 if bool(told[0].isfinite()) else lost + 1
+            if lost > (PATIENCE if scaler.is_enabled() else 0):
+                raise Diverged(f"the loss became {float(told[0])}; train with a lower rate")
             _count(state, run, ranks, plan, steps, float(told[0]), rate)
-            speed = (state.step - first) * min(plan.batch, task.size) / (perf_counter() - began)
+            speed = clock.speed(min(plan.batch, task.size))
             at = divmod(state.step - 1, steps)
             watch.step(Moment(at[0] + 1, plan.epochs, at[1] + 1, steps, float(told[0]), rate, speed))
             if state.step % steps == 0:
                 _finish_epoch(task, run, ranks, state, steps, watch)
+                clock = _Clock()
             if told[1] or state.step % steps == 0:
-                _save(task, run, ranks, state)
+                _save(task, run, ranks, state, scaler)
             if told[1]:
                 raise Interrupted(f"saved at step {state.step} in {str(run.folder)!r}")
     task.network.load_state_dict(state.best_network)
@@ -183,8 +203,6 @@ def _step(
 ) -> float:
     with compute.autocast():
         loss = task.loss(network, batch, ranks)
-    if not bool(loss.isfinite()) and not scaler.is_enabled():
-        raise Diverged(f"the loss became {float(loss.detach())}; train with a lower rate")
     task.optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(scaler.scale(loss))
     if plan.clip_norm is not None:
@@ -206,10 +224,10 @@ def _count(state: _State, run: Run, ranks: Ranks, plan: Plan, steps: int, loss: 
 
 
 def _finish_epoch(task: Task, run: Run, ranks: Ranks, state: _State, steps: int, watch: Watch) -> None:
-    """Validate, log, keep the best. Every rank validates the same, so that all know the figures."""
+    """Validate on rank 0, log, keep the best."""
     task.network.eval()
     with torch.inference_mode():
-        figures = task.validate()
+        figures = ranks.told(task.validate)
     if isinstance(task.scheduler, ReduceLROnPlateau):
         task.scheduler.step(figures["loss"])
     train_loss = state.total_loss / steps
@@ -226,23 +244,39 @@ def _finish_epoch(task: Task, run: Run, ranks: Ranks, state: _State, steps: int,
     watch.epoch(record)
 
 
-def _batches(task: Task, plan: Plan, steps: int, start: int, ranks: Ranks) -> Iterator[Any]:
+@dataclass(frozen=True)
+class _Order(Iterable[list[Key]]):
+    """The keys of this rank's shares of the batches, from step ``start`` to the end of the plan."""
+
+    size: int
+    plan: Plan
+    start: int
+    ranks: Ranks
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        steps = steps_per_epoch(self.size, self.plan.batch)
+        for epoch in range(self.start // steps, self.plan.epochs):
+            done = max(0, self.start - epoch * steps)
+            for batch in _epoch_order(self.size, self.plan, steps, epoch)[done:]:
+                yield [(epoch, index) for index in self.ranks.share(batch)]
+
+
+def _batches(task: Task, plan: Plan, start: int, ranks: Ranks) -> Iterator[Any]:
     """This rank's shares of the batches, from step ``start`` to the end of the plan."""
-    order = [
-        [(epoch, index) for index in ranks.share(batch)]
-        for epoch in range(start // steps, plan.epochs)
-        for batch in _epoch_order(task.size, plan, steps, epoch)[
-            start - epoch * steps if epoch * steps < start else 0 :
-        ]
-    ]
     several = {"prefetch_factor": 4, "persistent_workers": True} if plan.workers else {}
     yield from DataLoader(
         task.data,
-        batch_sampler=order,  # type: ignore[arg-type]
+        batch_sampler=_Order(task.size, plan, start, ranks),  # type: ignore[arg-type]
         num_workers=plan.workers,
+        worker_init_fn=ignore_interrupts,
         generator=torch.Generator(),  # else it draws from the network's random numbers
         **several,  # type: ignore[arg-type]
     )
+
+
+def ignore_interrupts(_worker: int) -> None:
+    """For the processes that prepare pictures: after Ctrl-C they live until the batch is done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _epoch_order(size: int, plan: Plan, steps: int, epoch: int) -> list[list[int]]:
@@ -254,7 +288,7 @@ def _moved(batch: Any, device: torch.device) -> Any:
     return [part.to(device, non_blocking=True) for part in batch]
 
 
-def _save(task: Task, run: Run, ranks: Ranks, state: _State) -> None:
+def _save(task: Task, run: Run, ranks: Ranks, state: _State, scaler: torch.amp.GradScaler) -> None:
     if not ranks.leads:
         return
     run.save(
@@ -262,7 +296,9 @@ def _save(task: Task, run: Run, ranks: Ranks, state: _State) -> None:
             "network": task.network.state_dict(),
             "optimiser": task.optimiser.state_dict(),
             "scheduler": task.scheduler.state_dict(),
+            "scaler": scaler.state_dict(),
             "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state_all(),
             "step": state.step,
             "total_loss": state.total_loss,
             "best": state.best,
@@ -271,18 +307,19 @@ def _save(task: Task, run: Run, ranks: Ranks, state: _State) -> None:
     )
 
 
-def _resume(task: Task, run: Run, ranks: Ranks) -> _State:
-    saved = run.load()
+def _resume(task: Task, run: Run, ranks: Ranks, scaler: torch.amp.GradScaler) -> _State:
+    saved = ranks.told(run.load)
+    if ranks.leads:
+        run.rewind(saved["step"] if saved else 0)
     if saved is None:
-        if ranks.leads:
-            run.rewind(0)
         return _State()
     task.network.load_state_dict(saved["network"])
     task.optimiser.load_state_dict(saved["optimiser"])
     task.scheduler.load_state_dict(saved["scheduler"])
+    scaler.load_state_dict(saved["scaler"])
     torch.set_rng_state(saved["random"])
-    if ranks.leads:
-        run.rewind(saved["step"])
+    if len(saved["cuda_random"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(saved["cuda_random"])
     return _State(saved["step"], saved["total_loss"], saved["best"], saved["best_network"])
 
 

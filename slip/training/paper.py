@@ -41,7 +41,7 @@ from slip.models.simple_clip import (
 from slip.options import CAPTION, SPLIT, PaperOptions, SplitOptions
 from slip.training.distributed import Ranks, joined
 from slip.training.finetune import captions_of
-from slip.training.loop import Plan, Watch, fit
+from slip.training.loop import Plan, Watch, fit, ignore_interrupts
 from slip.training.losses import paper_loss
 from slip.training.run import Record, Run, about
 from slip.training.views import Shown, squash
@@ -121,9 +121,11 @@ class PaperTask:
         self.data = Shown(data, parts.train, side, squash)
         # In the order of their names, a batch would hold little but repeats of a few captions.
         random = torch.Generator().manual_seed(options.seed)
-        self.order = torch.randperm(len(parts.validation), generator=random)
-        held_out = Subset(Shown(data, parts.validation, side, squash), self.order.tolist())
-        self.held_out = DataLoader(held_out, batch_size=options.batch, num_workers=workers)
+        order = torch.randperm(len(parts.validation), generator=random).tolist()
+        held_out = Subset(Shown(data, parts.validation, side, squash), order)
+        self.held_out = DataLoader(
+            held_out, batch_size=options.batch, num_workers=workers, worker_init_fn=ignore_interrupts
+        )
         self.optimiser = torch.optim.AdamW(_groups(network, options), weight_decay=0.0)
         self.scheduler = ReduceLROnPlateau(self.optimiser, factor=FACTOR, patience=PATIENCE)
 
@@ -141,16 +143,17 @@ class PaperTask:
         device = self.network.mean.device
         with self.compute.autocast():
             texts = self.network.texts(self.tokens.to(device))
-            images = [self.network.images(pixels.to(device)) for pixels, _ in self.held_out]
-        true = self.true[self.order].to(device)
-        captions = true.split([len(rows) for rows in images])
-        losses = [
-            len(rows) * float(paper_loss(rows, texts[own]))
-            for rows, own in zip(images, captions, strict=True)
+            batches = [
+                (self.network.images(pixels.to(device)), self.true[indices].to(device))
+                for pixels, indices in self.held_out
+            ]
+        losses = [len(true) * float(paper_loss(images, texts[true])) for images, true in batches]
+        unit = normalize(texts, dim=-1)
+        right = [
+            int(((normalize(images, dim=-1) @ unit.T).argmax(1) == true).sum()) for images, true in batches
         ]
-        cosines = normalize(torch.cat(images), dim=-1) @ normalize(texts, dim=-1).T
-        right = (cosines.argmax(1) == true).float().mean()
-        return {"loss": sum(losses) / len(true), "accuracy": float(right)}
+        count = len(self.true)
+        return {"loss": sum(losses) / count, "accuracy": sum(right) / count}
 
     def score(self, record: Record) -> float:
         """The best epoch has the lowest validation loss."""
@@ -189,7 +192,7 @@ def train_paper(
         raise UsageError("the paper's recipe trains on whole pictures; leave out the segments")
     watch = watch or Watch()
     start = begin((picture.caption for picture in data.pictures), shape, watch.stage)
-    with joined() as ranks:
+    with joined(compute) as ranks:
         course = Course(data, split(data.pictures, held_out), start, compute, caption, held_out, workers)
         return course.give(out, options, ranks, watch, resume=resume, overwrite=overwrite)
 
@@ -209,7 +212,7 @@ class Course:
     def note(self, options: PaperOptions) -> Record:
         """What decides the result."""
         told = {**asdict(options), "shape": asdict(self.start.shape)}
-        note = about(self.data, self.caption, self.held_out, told, None)
+        note = about(self.data, self.parts, self.caption, self.held_out, told, None)
         return {**note, "recipe": "paper", "weights": self.start.weights}
 
     def give(
@@ -217,9 +220,7 @@ class Course:
     ) -> Record:
         """Train once; see ``train_paper``."""
         run, note = Run(out), self.note(options)
-        ranks.first(
-            lambda: run.begin(note, self.parts, resume=resume or not ranks.leads, overwrite=overwrite)
-        )
+        ranks.told(lambda: run.begin(note, self.parts, resume=resume, overwrite=overwrite))
         config, network = self.start.build(options.embed_dim, options.seed)
         task = PaperTask(network, config, self.data, self.parts, options, self.compute, self.workers)
         plan = Plan(options.epochs, options.batch, options.seed, workers=self.workers)

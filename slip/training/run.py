@@ -16,13 +16,15 @@ from typing import Any
 import torch
 
 from slip.data.pictures import PictureSet
-from slip.data.splits import Split, split_csv
+from slip.data.splits import Split, split_csv, trained_digest
 from slip.errors import OutputError, UsageError
 from slip.options import SplitOptions
 from slip.outputs import remove_file, write_file
 from slip.types import Proposer
 
 Record = dict[str, Any]
+SHOWN = ("curves.png", "confusion.png", "confusion.json", "unreadable.txt")
+"""What a run's folder holds for people to look at."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Run:
     ) -> None:
         """Open the folder for a training described by ``config`` (JSON), with the split it uses.
 
+        resume: go on with the run that is there; with ``overwrite``, or begin one.
         Raises UsageError where there is one already and it is not resumed, where there is none to
         resume, and where it was started with something else; OutputError.
         """
@@ -64,6 +67,8 @@ class Run:
         if resume and note.is_file():
             check_same(read_note(note), wanted, note)
             return
+        if resume and not overwrite:
+            raise UsageError(f"{str(self.folder)!r} holds no run to go on with; leave --resume out")
         self.check_free(overwrite=overwrite)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +76,13 @@ class Run:
             raise OutputError(
                 f"cannot write into {str(self.folder)!r}: {error.strerror or error}; choose another name"
             ) from None
-        for old in (self.checkpoint, self.metrics, self.segments):
+        for old in (
+            self.out,
+            self.checkpoint,
+            self.metrics,
+            self.segments,
+            *map(self.folder.joinpath, SHOWN),
+        ):
             remove_file(old)
         write_file(self.folder / "split.csv", split_csv(parts), overwrite=True)
         write_file(note, (json.dumps(wanted, indent=2) + "\n").encode(), overwrite=True)
@@ -138,6 +149,7 @@ def check_free(*paths: Path, overwrite: bool) -> None:
 
 def about(
     data: PictureSet,
+    parts: Split,
     caption: str,
     held_out: SplitOptions,
     options: Mapping[str, Any],
@@ -150,6 +162,7 @@ def about(
         "classes": list(data.classes),
         "caption": caption,
         "split": asdict(held_out),
+        "trained": trained_digest(parts.train),
         "options": dict(options),
         "segments": proposer.name if proposer else None,
     }

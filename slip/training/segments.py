@@ -66,7 +66,7 @@ def segments_for(
     """The segments of the training pictures, kept in the run's folder; none without a proposer."""
     if proposer is None:
         return {}
-    return ranks.first(lambda: find_segments(data, split.train, proposer, run.segments, watch.stage))
+    return ranks.told(lambda: find_segments(data, split.train, proposer, run.segments, watch.stage))
 
 
 def read_segments(path: Path) -> dict[str, tuple[Segment, ...]]:

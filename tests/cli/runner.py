@@ -15,7 +15,18 @@ from tempfile import TemporaryDirectory
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "slip"
 CAN_FORK = "forkserver" in multiprocessing.get_all_start_methods()
-PRELOADED = ["slip.cli.app", "slip.pipeline.slip", "slip.outputs", "slip.models.sam", "slip.models.clip"]
+PRELOADED = [
+    "slip.cli.app",
+    "slip.cli.training",
+    "slip.cli.entrants",
+    "slip.cli.lessons",
+    "slip.pipeline.slip",
+    "slip.outputs",
+    "slip.models.sam",
+    "slip.models.clip",
+    "slip.training.finetune",
+    "slip.training.judge",
+]
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,7 @@ def _without_traceback(done: Run) -> Run:
 
 @lru_cache(maxsize=1)
 def _forkserver() -> multiprocessing.context.BaseContext:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when the server imports torch
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     return context

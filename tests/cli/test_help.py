@@ -21,7 +21,10 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     done = run("--help", cwd=tmp_path)
     text = done.stdout.decode()
     assert done.code == 0
-    assert all(f"\n  {command} " in text for command in ("segment", "masks", "weights", "doctor"))
+    assert all(
+        f"\n  {command} " in text
+        for command in ("segment", "masks", "finetune", "judge", "weights", "doctor")
+    )
 
 
 def test_alone_is_help_on_stderr(tmp_path: Path) -> None:
@@ -32,7 +35,11 @@ def test_alone_is_help_on_stderr(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["segment", "--help"], ["masks", "--help"], ["weights", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        *([command, "--help"] for command in ("segment", "masks", "finetune", "judge", "weights")),
+    ],
 )
 def test_help_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
     code = f"""
@@ -45,7 +52,7 @@ finally:
     print(*sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)
 """
     done = run_python(code, cwd=tmp_path)
-    drawn = {"rich"} if arguments[0] in ("segment", "masks") else set()
+    drawn = {"rich"} if arguments[0] in ("segment", "masks", "finetune", "judge") else set()
     assert (done.code, set(done.stderr.split())) == (0, drawn)
 
 
@@ -83,3 +90,31 @@ def test_defaults_are_those_of_the_options(tmp_path: Path) -> None:
     ]
     assert [value for value in shown if f"[default: {value}]" not in text] == []
     assert f"{options.TOP_K} in the JSON" in text
+
+
+def test_defaults_of_trainings_are_those_of_the_options(tmp_path: Path) -> None:
+    finetune, judge = (
+        " ".join(run(command, "--help", cwd=tmp_path, env=WIDE).stdout.decode().split())
+        for command in ("finetune", "judge")
+    )
+    own, paper = options.FINETUNE, options.PAPER
+    shown = [
+        *(
+            f"(clip {getattr(own, name):g}, paper {getattr(paper, name):g})"
+            for name in ("epochs", "batch", "rate")
+        ),
+        *(
+            own.loss,
+            own.schedule,
+            own.warmup,
+            own.lock,
+            own.mix,
+            options.SPLIT.validation,
+            options.SPLIT.seed,
+        ),
+        *(options.PRESET, options.CAPTION, f"({paper.embed_dim})"),
+    ]
+    assert [value for value in shown if f"[default: {value}]" not in finetune] == []
+    for name in ("epochs", "batch", "rate", "image_size"):
+        told = ", ".join(f"{recipe} {getattr(judge, name)}" for recipe, judge in options.JUDGES.items())
+        assert f"[default: ({told})]" in judge

@@ -190,8 +190,10 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pyte
 def test_a_run_of_something_else_is_not_resumed(tmp_path: Path) -> None:
     begin(tmp_path, digest="one", rate=1)
     begin(tmp_path, resume=True, digest="one", rate=1)
-    with pytest.raises(UsageError, match="digest was 'one', is 'two'"):
+    with pytest.raises(UsageError, match="the data set has changed since the run in '.*result.run'"):
         begin(tmp_path, resume=True, digest="two", rate=1)
+    with pytest.raises(UsageError, match="started otherwise: rate was 1, is 2;"):
+        begin(tmp_path, resume=True, digest="one", rate=2)
 
 
 def test_a_run_is_not_replaced_unasked(tmp_path: Path) -> None:
