@@ -15,6 +15,7 @@ from slip.cli.results import Plan, Wanted
 from slip.options import CAPTION, MAX_MEGAPIXELS, OVERLAP, PRESET, TOP_K, VIEW, propose_options
 
 if TYPE_CHECKING:
+    from slip.options import Preset
     from slip.types import Prediction
 
 
@@ -127,8 +128,7 @@ def segment(
             progress=progress,
         )
         progress("load models", 1, 1)
-        console.note_tiny(chosen.sam, chosen.clip)
-        _note_caption(chosen.clip, prompt)
+        _note_models(chosen, prompt)
         loaded = perf_counter()
         prediction = slip.segment(picture, prompt, progress)
 
@@ -139,11 +139,13 @@ def segment(
     _conclude(prediction, perf_counter() - start)
 
 
-def _note_caption(clip: str, prompt: str) -> None:
-    """Say how a fine-tuned CLIP was told of its classes, where the prompt is worded otherwise."""
-    from slip.models import is_own_clip
+def _note_models(models: Preset, prompt: str) -> None:
+    """Say what built-in models know, and how a fine-tuned CLIP was told of what is prompted otherwise."""
     from slip.models.checkpoint import read_training
+    from slip.models.checks import is_own_clip
 
+    console.note_tiny(models.sam, models.clip)
+    clip = models.clip
     training = read_training(Path(clip)) if clip != "tiny" and is_own_clip(clip) else None
     template = str((training or {}).get("caption", CAPTION))
     start, _, end = template.casefold().partition("{}")

@@ -59,7 +59,8 @@ Validation = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help="Share of every class that is held out. Copies of a picture stay on one side.",
+        help="Share of every class that is held out; of the whole set where hardly any pictures share a "
+        "class. Copies of a picture stay on one side.",
         rich_help_panel=DATA,
     ),
 ]

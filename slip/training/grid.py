@@ -30,7 +30,6 @@ from slip.training.distributed import Ranks, joined
 from slip.training.loop import Diverged, Watch
 from slip.training.paper import FULL, Course, begin, check_options
 from slip.training.run import Run, check_free, check_same, read_note
-from slip.types import Progress
 
 Cell = tuple[float, int]
 """Rate and width of the heads."""
@@ -125,14 +124,12 @@ def run_grid(
     resume: bool = False,
     overwrite: bool = False,
     workers: int = 0,
-    progress: Progress | None = None,
     show: Show | None = None,
 ) -> Grid:
     """Train the paper's dual encoder once for every cell; ``train_paper`` tells of the other options.
 
     options: of every training; its ``rate`` and ``embed_dim`` are replaced by the cells'.
     resume: go on with the cell that was not finished; finished ones stay as they are.
-    progress: counts the bytes where published weights are fetched.
     show: gives a context with the Watch of one cell's training.
 
     A cell whose loss becomes infinite or no number is told as diverged, and the search goes on.
@@ -144,17 +141,17 @@ def run_grid(
     each = {cell: replace(options, rate=cell[0], embed_dim=cell[1]) for cell in cells}
     for chosen in each.values():
         check_options(chosen)
-    start = begin((picture.caption for picture in data.pictures), shape, progress)
+    start = begin((picture.caption for picture in data.pictures), shape)
     course = Course(data, split(data.pictures, held_out), start, compute, caption, held_out, workers)
     grid = Grid(out, cells, course.note(options), len(course.parts.validation))
     with joined(compute) as ranks:
-        ranks.first(lambda: _open(grid, resume=resume or not ranks.leads, overwrite=overwrite))
+        grid.outcomes = ranks.told(lambda: _open(grid, resume=resume, overwrite=overwrite))
         for cell in cells:
             if cell not in grid.outcomes:
                 with show(grid.run_of(cell)) as watch:
                     grid.outcomes[cell] = _train(grid, cell, course, each[cell], ranks, watch)
-                ranks.first(lambda: _keep(grid) if ranks.leads else None)
-        ranks.first(lambda: _finish(grid) if ranks.leads else None)
+                ranks.told(lambda: _keep(grid))
+        ranks.told(lambda: _finish(grid))
     if grid.best is None:
         raise UsageError(f"the loss was lost in every cell of {str(grid.folder)!r}; search lower rates")
     return grid
@@ -225,7 +222,7 @@ def _train(
     try:
         best = course.give(run.out, options, ranks, watch, resume=True, overwrite=True)
     except Diverged:
-        records = run.records() if run.metrics.is_file() else []
+        records = ranks.told(lambda: run.records() if run.metrics.is_file() else [])
         done = [record for record in records if "validation_loss" in record]
         told = [record for record in done if isfinite(record["validation_loss"])]
         best = min(told, key=lambda record: float(record["validation_loss"]), default={})
@@ -243,15 +240,14 @@ def _train(
     )
 
 
-def _open(grid: Grid, *, resume: bool, overwrite: bool) -> None:
-    """Begin the folder of the search, or read what is known already."""
+def _open(grid: Grid, *, resume: bool, overwrite: bool) -> dict[Cell, Outcome]:
+    """Begin the folder of the search, or read what is known already: that is given."""
     wanted = json.loads(json.dumps({**grid.note, "cells": grid.cells}))
     if resume and grid.ledger.is_file():
         held = read_note(grid.ledger)
         check_same(held.get("note", {}), wanted, grid.ledger)
         outcomes = (Outcome(**outcome) for outcome in held.get("outcomes", []))
-        grid.outcomes = {outcome.cell: outcome for outcome in outcomes}
-        return
+        return {outcome.cell: outcome for outcome in outcomes}
     check_free(grid.out, grid.folder, overwrite=overwrite)
     if grid.folder.exists() and not grid.ledger.is_file():
         raise UsageError(f"{str(grid.folder)!r} is no folder of a search; move it or choose another name")
@@ -264,6 +260,7 @@ def _open(grid: Grid, *, resume: bool, overwrite: bool) -> None:
             f"cannot write into {str(grid.folder)!r}: {error.strerror or error}; choose another name"
         ) from None
     _write(grid)
+    return {}
 
 
 def _write(grid: Grid) -> None:

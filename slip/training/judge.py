@@ -25,7 +25,7 @@ from torchvision.transforms import v2
 from slip.data.pictures import PictureSet
 from slip.data.splits import Split, split
 from slip.device import Compute
-from slip.errors import SlipWarning, WeightsError
+from slip.errors import SlipWarning, UsageError, WeightsError
 from slip.models.checkpoint import State, save_checkpoint
 from slip.models.resnet18 import IMAGENET, JudgeConfig, build_judge, imagenet_trunk, probabilities_of
 from slip.options import CAPTION, SPLIT, JudgeOptions, SplitOptions
@@ -147,9 +147,11 @@ def train_judge(
 
     Returns the record of the best epoch, with ``trials`` and ``confusion``, ``int (C, C)``: true
     class x judged class on the held-out side.
-    Raises UsageError where the run cannot begin or the loss is lost, OutputError, Interrupted.
+    Raises UsageError where the classes cannot be judged, the run cannot begin or the loss is lost,
+    OutputError, Interrupted.
     """
     run, watch, parts = Run(out), watch or Watch(), split(data.pictures, held_out)
+    _check_labels(parts)
     trunk = _trunk(options, watch)
     with joined(compute) as ranks:
         note = about(data, parts, caption, held_out, asdict(options), proposer)
@@ -168,6 +170,15 @@ def train_judge(
     confusion = np.zeros((len(data.classes),) * 2, np.int64)
     np.add.at(confusion, (task.true.numpy(), judged), 1)
     return {**best, "trials": len(parts.validation), "confusion": confusion}
+
+
+def _check_labels(parts: Split) -> None:
+    """Raise UsageError where what is held out is of classes that are never trained on."""
+    known = {picture.label for picture in parts.train}
+    if not any(picture.label in known for picture in parts.validation):
+        raise UsageError(
+            "no held-out picture is of a class that is trained on; a judge needs several pictures of each class"
+        )
 
 
 def _trunk(options: JudgeOptions, watch: Watch) -> State | None:

@@ -20,6 +20,8 @@ PRELOADED = [
     "slip.cli.training",
     "slip.cli.entrants",
     "slip.cli.lessons",
+    "slip.data.sets",
+    "slip.evaluation.report",
     "slip.pipeline.slip",
     "slip.outputs",
     "slip.models.sam",

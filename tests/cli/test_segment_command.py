@@ -166,3 +166,32 @@ def test_nobody_reads(scene: Path, tiny_models: list[str]) -> None:
     wanted = ["segment", "scene.png", "x", "-o", "-", *tiny_models, *EVERY_SEGMENT]
     done = run_warm(*wanted, cwd=scene.parent, prepare=break_stdout)
     assert (done.code, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "caption", "noted"),
+    [
+        ("abra", "This is an image of {}", True),
+        ("THIS is an image of onix", "This is an image of {}", False),
+        ("abra", "{}", False),
+    ],
+)
+def test_a_clip_tells_how_it_was_taught(
+    scene: Path, tiny_models: list[str], prompt: str, caption: str, noted: bool
+) -> None:
+    from cli.tiny_models import CLIP
+
+    from slip.models.checkpoint import read_checkpoint, save_checkpoint
+
+    _, state = read_checkpoint(Path(tiny_models[3]), "clip")
+    training = {"classes": ["abra", "onix"], "caption": caption}
+    save_checkpoint(scene.parent / "monsters.safetensors", "clip", CLIP, state, training)
+    models = [*tiny_models[:2], "--clip", "monsters"]
+    done = run_warm("segment", "scene.png", prompt, *models, *EVERY_SEGMENT, cwd=scene.parent)
+    assert done.code == 0, done.stderr
+    notes = [line for line in done.stderr.splitlines() if "note:" in line]
+    said = (
+        "slip: note: monsters.safetensors was taught captions like "
+        '"This is an image of abra"; ask in these words'
+    )
+    assert notes == [said] * noted

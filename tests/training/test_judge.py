@@ -99,3 +99,12 @@ def test_the_papers_judge_starts_from_imagenet(tmp_path: Path, monkeypatch: pyte
     training = read_training(out)
     assert training is not None
     assert training["weights"] == "resnet18/imagenet"
+
+
+def test_classes_of_one_picture_cannot_be_judged(tmp_path: Path) -> None:
+    data = Shapes()
+    data.pictures = tuple(replace(picture, label=picture.name) for picture in data.pictures)
+    data.classes = tuple(picture.label for picture in data.pictures)
+    with pytest.raises(UsageError, match="several pictures of each class"):
+        train_judge(data, tmp_path / "judge.safetensors", SMALL["own"], CPU, held_out=HELD_OUT)
+    assert not (tmp_path / "judge.run").exists()
