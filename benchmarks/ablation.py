@@ -42,7 +42,7 @@ from slip.types import Proposer
 
 PORTRAITS = 8
 FIRST_SCENE = 950_000
-BASE = replace(FINETUNE, epochs=10, rate=1e-3)
+BASE = replace(FINETUNE, epochs=8, rate=1e-3)
 DRAWN = DrawnSet(CAPTION, PORTRAITS)
 
 
@@ -67,7 +67,6 @@ VARIANTS = (
     Variant("caption of the paper", caption=PAPER_CAPTION),
     Variant("no augmentation", replace(BASE, augment=False)),
     Variant("segments of SAM", segments=True),
-    Variant("text tower locked", replace(BASE, lock="text")),
     Variant("mix .5", replace(BASE, mix=0.5)),
 )
 

@@ -81,9 +81,9 @@ class Recipe:
         """Nothing."""
         return {}
 
-    def score(self, record: Record) -> float:
+    def score(self, record: Record) -> tuple[float, ...]:
         """Later is better."""
-        return float(record["step"])
+        return (float(record["step"]),)
 
 
 class Bar(Watch):

@@ -265,7 +265,8 @@ def _unreachable(entry: Entry, reason: str) -> WeightsError:
 
 def _by_hand(entry: Entry) -> str:
     return (
-        f"download {entry.url} and save it as {path_of(entry)}, or use --preset tiny, which needs no download"
+        f"download {entry.url} and save it as {path_of(entry)}, "
+        "or use the tiny models, which need no download"
     )
 
 

@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outputs": ARRAYS,
     "charts": BASE | {"images"},
     "pipeline": ARRAYS | {"device", "models"},
-    "models": ARRAYS | {"device", "weights"},
+    "models": ARRAYS | {"device", "outputs", "weights"},
     "data": ARRAYS,
     "evaluation": ARRAYS | {"data", "outputs"},
     "training": ARRAYS | {"charts", "data", "device", "models", "outputs", "pipeline", "weights"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from slip.errors import ImageError, UsageError
 from slip.options import CAPTION
 from slip.types import Progress
 
+RESULTS = ("mask", "overlay", "cutout", "segments")
+"""What ``slip segment`` puts between a picture's stem and the suffix of what it makes of it."""
+
 _Found = tuple[str, str | None]
 """A name below the root, and why it is left out, if it is."""
 
@@ -19,9 +23,10 @@ _Found = tuple[str, str | None]
 def open_folders(folder: Path, caption: str = CAPTION, progress: Progress | None = None) -> FileSet:
     """Read a folder of class folders; whatever lies below a class folder belongs to the class.
 
-    Hidden files and folders, files outside class folders and what is no picture are left out and
-    listed. Raises UsageError for fewer than two classes, two whose names differ in case alone, and
-    a caption without its place for the class; ImageError for a folder that cannot be listed.
+    Hidden files and folders, files outside class folders, results of ``slip segment`` and what is no
+    picture are left out and listed. Raises UsageError for fewer than two classes, two whose names
+    differ in case alone, and a caption without its place for the class; ImageError for a folder that
+    cannot be listed.
     """
     fill_caption(caption, "")
     try:
@@ -74,7 +79,16 @@ def _walk_class(name: str, folder: Path, above: tuple[tuple[int, int], ...]) -> 
         elif is_folder:
             yield from _walk_class(inner, path, (*above, here))
         else:
-            yield inner, None
+            yield inner, "was written by slip segment" if _is_result(path) else None
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file is a result that lies beside the picture it was made of."""
+    name, _, rank = path.stem.rpartition(".")
+    source, _, kind = (name if rank.isdigit() else path.stem).rpartition(".")
+    if not source or kind not in RESULTS:
+        return False
+    return any(other.stem == source for other in path.parent.glob(f"{glob.escape(source)}.*"))
 
 
 def _list(folder: Path, prefix: str) -> list[tuple[str, Path, bool]]:

@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from slip.errors import OutputError, WeightsError
+from slip.errors import WeightsError
+from slip.outputs import write_file
 
 Kind = Literal["sam", "clip", "simple_clip", "resnet18"]
 State = dict[str, Tensor]
@@ -49,15 +50,8 @@ def save_checkpoint(
     metadata = {"slip": kind, "config": json.dumps(config)}
     if training is not None:
         metadata["training"] = json.dumps(training)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        save_file({name: _stored(tensor) for name, tensor in state.items()}, part, metadata)
-        part.replace(path)
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {str(path)!r}: {_line(error)}; make room or choose another place"
-        ) from None
+    data = save({name: _stored(tensor) for name, tensor in state.items()}, metadata)
+    write_file(path, data, overwrite=True)
 
 
 def read_training(path: Path) -> dict[str, Any] | None:

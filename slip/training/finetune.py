@@ -155,9 +155,9 @@ class ClipTask:
         logits: Tensor = normalize(torch.cat(images), dim=-1) @ texts.T * clip.logit_scale.exp()
         return logits.cpu()
 
-    def score(self, record: Record) -> float:
-        """The best epoch has the highest zero-shot accuracy."""
-        return float(record["validation_accuracy"])
+    def score(self, record: Record) -> tuple[float, ...]:
+        """The best epoch has the highest zero-shot accuracy, of equals the lowest loss."""
+        return float(record["validation_accuracy"]), -float(record["validation_loss"])
 
 
 def finetune(

@@ -120,9 +120,9 @@ class JudgeTask:
             ]
         return torch.cat(rows)
 
-    def score(self, record: Record) -> float:
-        """The best epoch has the highest validation accuracy."""
-        return float(record["validation_accuracy"])
+    def score(self, record: Record) -> tuple[float, ...]:
+        """The best epoch has the highest validation accuracy, of equals the lowest loss."""
+        return float(record["validation_accuracy"]), -float(record["validation_loss"])
 
 
 def train_judge(
@@ -177,7 +177,8 @@ def _check_labels(parts: Split) -> None:
     known = {picture.label for picture in parts.train}
     if not any(picture.label in known for picture in parts.validation):
         raise UsageError(
-            "no held-out picture is of a class that is trained on; a judge needs several pictures of each class"
+            "no held-out picture is of a class that is trained on; "
+            "a judge needs several pictures of each class"
         )
 
 

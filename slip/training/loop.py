@@ -72,8 +72,8 @@ class Task(Protocol):
         """Figures of the held-out side, for a plateau ``loss`` among them; perhaps none."""
         ...
 
-    def score(self, record: Record) -> float:
-        """How good an epoch is, by its figures; the best is kept."""
+    def score(self, record: Record) -> tuple[float, ...]:
+        """How good an epoch is, by its figures; the best is kept, of equals the first."""
         ...
 
 

@@ -155,10 +155,10 @@ class PaperTask:
         count = len(self.true)
         return {"loss": sum(losses) / count, "accuracy": sum(right) / count}
 
-    def score(self, record: Record) -> float:
+    def score(self, record: Record) -> tuple[float, ...]:
         """The best epoch has the lowest validation loss."""
         loss = float(record["validation_loss"])
-        return -math.inf if math.isnan(loss) else -loss
+        return (-math.inf if math.isnan(loss) else -loss,)
 
 
 def train_paper(

@@ -78,6 +78,18 @@ def test_what_is_no_picture_is_listed_with_its_reason(tmp_path: Path) -> None:
     )
 
 
+def test_results_beside_their_pictures_are_left_out(tmp_path: Path) -> None:
+    root = save_folders(tmp_path)
+    first = next((root / "ant").iterdir())
+    for kind in ("mask", "mask.2", "overlay", "cutout", "segments"):
+        save(first.with_name(f"{first.stem}.{kind}.png"), drawing(50))
+    save(root / "ant" / "a.mask.png", drawing(51))
+    found = open_folders(root)
+    assert {reason for _, reason in found.unreadable} == {"was written by slip segment"}
+    assert len(found.unreadable) == 5
+    assert "ant/a.mask.png" in {picture.name for picture in found.pictures}
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(save_folders(tmp_path) / "bee" / "pipe.png")

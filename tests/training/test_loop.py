@@ -49,8 +49,8 @@ class Line:
     def validate(self) -> dict[str, float]:
         return {"loss": next(self.losses)}
 
-    def score(self, record: Record) -> float:
-        return -float(record["validation_loss"])
+    def score(self, record: Record) -> tuple[float, ...]:
+        return (-float(record["validation_loss"]),)
 
 
 class StopAt(Watch):
