@@ -200,7 +200,7 @@ def check_same(held: Mapping[str, Any], wanted: Mapping[str, Any], note: Path) -
 
 def _differences(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
     """What differs, a value at a time; but for what the data set's pictures decide."""
-    for name in [name for name in {**held, **wanted} if name not in ("digest", "classes")]:
+    for name in [name for name in {**held, **wanted} if name not in ("digest", "classes", "trained")]:
         was, now = held.get(name), wanted.get(name)
         if isinstance(was, Mapping) and isinstance(now, Mapping):
             yield from _differences(was, now)

@@ -197,7 +197,7 @@ def fill_the_disk(name: str) -> None:
     from slip.models import checkpoint
     from slip.training.run import Run as Training
 
-    save, write, seen = Training.save, checkpoint.save_file, []
+    save, write, seen = Training.save, checkpoint.write_file, []
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
@@ -208,12 +208,12 @@ def fill_the_disk(name: str) -> None:
             limit()
         save(self, state)
 
-    def written(*arguments: object) -> None:
+    def written(path: Path, data: bytes, *, overwrite: bool) -> None:
         if name == "clip.safetensors":
             limit()
-        write(*arguments)
+        write(path, data, overwrite=overwrite)
 
-    Training.save, checkpoint.save_file = saved, written
+    Training.save, checkpoint.write_file = saved, written
 
 
 @pytest.mark.parametrize("name", ["checkpoint.pt", "clip.safetensors"])
@@ -222,7 +222,7 @@ def test_a_full_disk_loses_nothing(again: Command, taught: Path, tmp_path: Path,
     told = [line for line in done.stderr.splitlines() if line.startswith("slip: error: ")]
     assert (done.code, done.stdout) == (3, b"")
     assert done.stderr.splitlines()[-1] == told[0] and name in told[0] and len(told) == 1
-    assert "room" in told[0] and len(told[0]) < 300
+    assert ("room" in told[0] or "another" in told[0]) and len(told[0]) < 300
     assert [path.name for path in tmp_path.rglob("*.part")] == []
     assert not (tmp_path / "clip.safetensors").exists()
 
