@@ -116,7 +116,7 @@ class Bars(_Display):
             self._bars.remove_task(self._tasks.pop(name))
 
     def _show(self, name: str, done: int, total: int, told: str) -> None:
-        """A bar begins where the work does, so that the time left is that of this session."""
+        """A bar begins where the work does, so that the time left is that from here on."""
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, completed=done, total=total or None, told=told)
         self._bars.update(self._tasks[name], completed=done, total=total or None, told=told)
