@@ -68,7 +68,7 @@ class Axis:
         most: about how many ticks. to_ticks: let it begin and end at one.
         """
         low, high = _widened(min(values, default=0.0), max(values, default=1.0))
-        step = round_step((high - low) / most)
+        step = round_step((high - low) / max(most, 3))  # not above the span, so that a tick lies in it
         if values and all(float(value).is_integer() for value in values):
             step = max(1.0, step)
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)

@@ -266,7 +266,7 @@ def _unreachable(entry: Entry, reason: str) -> WeightsError:
 def _by_hand(entry: Entry) -> str:
     return (
         f"download {entry.url} and save it as {path_of(entry)}, "
-        "or use the tiny models, which need no download"
+        "or use the tiny models (--preset tiny, or --from tiny), which need no download"
     )
 
 

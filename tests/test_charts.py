@@ -63,6 +63,7 @@ def test_axes(values: list[float], most: int, to_ticks: bool) -> None:
 @example([1e9, 1e9 + 10], 7)
 @example([-2.5, 2.5], 5)
 @example([1e-7, 3e-7], 5)
+@example([2.222222222777778e99], 2)
 def test_labels_tell_ticks_apart_and_are_true(values: list[float], most: int) -> None:
     ticks = Axis.of(values, most=most).ticks
     labels = tick_labels(ticks)
