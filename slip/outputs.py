@@ -297,8 +297,8 @@ def _publish(temporary: Path, target: Path, overwrite: bool) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError(f"no space left to write {_name(path)}; free some or choose another folder")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return OutputError(f"no space left to write {_name(path)}; make room or choose another folder")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OutputError(f"no permission to write {_name(path)}; choose another folder")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):

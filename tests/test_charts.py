@@ -161,7 +161,9 @@ def test_no_series_and_many() -> None:
 @example("a\n\tb")
 @example("W" * 300)
 def test_any_name_can_be_written(text: str) -> None:
-    line_chart({text: [(1.0, 1.0)]}, text, text, text)
+    picture = line_chart({text: [(1.0, 1.0)]}, text, text, text)
+    assert picture.shape == (560, 900, 3) and picture.dtype == np.uint8
+    assert len(pixels_of(picture, BLUE)) > 0
 
 
 def test_writing_without_the_letters_says_something_else() -> None:

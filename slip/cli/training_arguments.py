@@ -98,12 +98,6 @@ def above_zero(value: float | None) -> float | None:
     return value
 
 
-Rate = Annotated[
-    float,
-    typer.Option(callback=above_zero, help="Highest learning rate.", rich_help_panel=TRAINING),
-]
-
-
 def name_result(output: str) -> Path:
     """The path of the result, which ends in ``.safetensors``. Raises UsageError where that is no name."""
     from slip.models.checks import SUFFIX
