@@ -31,6 +31,7 @@ from slip.device import Compute, resolve
 from slip.evaluation.journal import Journal
 from slip.evaluation.loop import Entrant, evaluate
 from slip.evaluation.scores import Judging, Scores, Share, score
+from slip.evaluation.tables import share
 from slip.models import load_encoder, load_proposer
 from slip.models.checkpoint import read_state, state_digest
 from slip.options import CAPTION, EVAL, FINETUNE, PAPER_CAPTION, FinetuneOptions, propose_options
@@ -124,14 +125,6 @@ def entrants_of(taught: Sequence[tuple[Variant, Path]], compute: Compute) -> Ite
         yield Entrant(variant.name, Slip(proposer, encoder), variant.caption, finetuned=True)
 
 
-def told(share: Share | None) -> str:
-    """A share with its interval, in per cent."""
-    if share is None:
-        return ""
-    low, high = share.interval
-    return f"{share.value:.1%} ({low:.1%} to {high:.1%})"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -154,11 +147,11 @@ def main() -> None:
     words = old_words(entrants, arguments.scenes)
     table = Table("", "tile accuracy", "IoU >= .5", "old words", title="fine-tuning the tiny CLIP")
     for name, measured in scores.items():
-        table.add_row(name, told(measured.tile), told(measured.good), told(words[name]))
+        table.add_row(name, share(measured.tile), share(measured.good), share(words[name]))
     console = Console(width=130)
     console.print(table)
     ceiling = scores["not taught"].ceiling
-    console.print(f"some segment has IoU >= .5: {told(ceiling)}; trials: {scores['not taught'].trials}")
+    console.print(f"some segment has IoU >= .5: {share(ceiling)}; trials: {scores['not taught'].trials}")
     console.print(f"{machine('torch', 'open_clip_torch')}; {perf_counter() - start:.0f} s")
 
 

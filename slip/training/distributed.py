@@ -69,17 +69,6 @@ class Ranks:
             network = synchronised(network)
         return DistributedDataParallel(network)
 
-    def first(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives, done by rank 0 before the others do it, on files that they share."""
-        if self.world == 1:
-            return work()
-        if self.leads:
-            done = work()
-            distributed.barrier()
-            return done
-        distributed.barrier()
-        return work()
-
     def told(self, work: Callable[[], T]) -> T:
         """What ``work`` gives on rank 0; the others are told it, wherever they run."""
         if self.world == 1:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
-from torch.utils.data import DataLoader
 
 from slip.data.pictures import Picture, PictureSet
 from slip.data.splits import Split, split
@@ -24,7 +23,7 @@ from slip.models.checks import is_own_clip, named_clip
 from slip.models.clip import image_side, name_of, read_clip
 from slip.options import CAPTION, SPLIT, FinetuneOptions, SplitOptions
 from slip.training.distributed import Ranks, device_of, joined
-from slip.training.loop import Plan, Watch, fit, ignore_interrupts, steps_per_epoch
+from slip.training.loop import CHUNK, Plan, Watch, fit, held_out_batches, steps_per_epoch
 from slip.training.losses import clip_loss, paper_loss, supervised_loss
 from slip.training.run import Record, Run, about
 from slip.training.segments import segments_for
@@ -33,9 +32,6 @@ from slip.types import Proposer, Segment
 
 LARGEST_SCALE = math.log(100)
 """The learnable scale is held below 100, as by CLIP (arXiv 2103.00020, section 2.5)."""
-
-CHUNK = 256
-"""Pictures, and captions, that are encoded together in validation."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +107,7 @@ class ClipTask:
             if options.augment
             else Shown(data, parts.train, size, squash)
         )
-        self.held_out = DataLoader(
-            Shown(data, parts.validation, size, squash),
-            batch_size=CHUNK,
-            num_workers=workers,
-            worker_init_fn=ignore_interrupts,
-        )
+        self.held_out = held_out_batches(Shown(data, parts.validation, size, squash), workers)
         self.optimiser = torch.optim.AdamW(
             _groups(self.network.named_parameters(), options.weight_decay), lr=options.rate, betas=(0.9, 0.98)
         )

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
-from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from slip.data.pictures import PictureSet
@@ -30,7 +29,7 @@ from slip.models.checkpoint import State, save_checkpoint
 from slip.models.resnet18 import IMAGENET, JudgeConfig, build_judge, imagenet_trunk, probabilities_of
 from slip.options import CAPTION, SPLIT, JudgeOptions, SplitOptions
 from slip.training.distributed import Ranks, joined
-from slip.training.loop import Plan, Watch, fit, ignore_interrupts, steps_per_epoch
+from slip.training.loop import Plan, Watch, fit, held_out_batches, steps_per_epoch
 from slip.training.run import Record, Run, about
 from slip.training.segments import segments_for
 from slip.training.views import Labelled, Shown, letterbox, squash
@@ -68,10 +67,8 @@ class JudgeTask:
             if own
             else Shown(data, parts.train, options.image_size, squash)
         )
-        held_out = Shown(data, parts.validation, options.image_size, letterbox if own else squash)
-        self.held_out = DataLoader(
-            held_out, batch_size=256, num_workers=workers, worker_init_fn=ignore_interrupts
-        )
+        shown = Shown(data, parts.validation, options.image_size, letterbox if own else squash)
+        self.held_out = held_out_batches(shown, workers)
         number = {name: index for index, name in enumerate(data.classes)}
         self.labels = torch.tensor([number[picture.label] for picture in parts.train])
         self.true = torch.tensor([number[picture.label] for picture in parts.validation])

@@ -29,6 +29,9 @@ from slip.errors import UsageError
 from slip.training.distributed import Ranks, device_of
 from slip.training.run import Record, Run
 
+CHUNK = 256
+"""Pictures, and captions, that are encoded together in validation."""
+
 PATIENCE = 50
 """Steps in a row whose loss may be lost under fp16, while its scale is being found."""
 
@@ -268,13 +271,18 @@ def _batches(task: Task, plan: Plan, start: int, ranks: Ranks) -> Iterator[Any]:
         task.data,
         batch_sampler=_Order(task.size, plan, start, ranks),  # type: ignore[arg-type]
         num_workers=plan.workers,
-        worker_init_fn=ignore_interrupts,
+        worker_init_fn=_ignore_interrupts,
         generator=torch.Generator(),  # else it draws from the network's random numbers
         **several,  # type: ignore[arg-type]
     )
 
 
-def ignore_interrupts(_worker: int) -> None:
+def held_out_batches(data: Dataset[Any], workers: int, batch: int = CHUNK) -> DataLoader[Any]:
+    """The items of ``data`` in their order, in batches, for a validation."""
+    return DataLoader(data, batch_size=batch, num_workers=workers, worker_init_fn=_ignore_interrupts)
+
+
+def _ignore_interrupts(_worker: int) -> None:
     """For the processes that prepare pictures: after Ctrl-C they live until the batch is done."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 
 from slip.data.pictures import PictureSet
 from slip.data.splits import Split, split
@@ -41,7 +41,7 @@ from slip.models.simple_clip import (
 from slip.options import CAPTION, SPLIT, PaperOptions, SplitOptions
 from slip.training.distributed import Ranks, joined
 from slip.training.finetune import captions_of
-from slip.training.loop import Plan, Watch, fit, ignore_interrupts
+from slip.training.loop import Plan, Watch, fit, held_out_batches
 from slip.training.losses import paper_loss
 from slip.training.run import Record, Run, about
 from slip.training.views import Shown, squash
@@ -122,10 +122,8 @@ class PaperTask:
         # In the order of their names, a batch would hold little but repeats of a few captions.
         random = torch.Generator().manual_seed(options.seed)
         order = torch.randperm(len(parts.validation), generator=random).tolist()
-        held_out = Subset(Shown(data, parts.validation, side, squash), order)
-        self.held_out = DataLoader(
-            held_out, batch_size=options.batch, num_workers=workers, worker_init_fn=ignore_interrupts
-        )
+        shown = Subset(Shown(data, parts.validation, side, squash), order)
+        self.held_out = held_out_batches(shown, workers, options.batch)
         self.optimiser = torch.optim.AdamW(_groups(network, options), weight_decay=0.0)
         self.scheduler = ReduceLROnPlateau(self.optimiser, factor=FACTOR, patience=PATIENCE)
 
