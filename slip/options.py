@@ -10,6 +10,8 @@ View = Literal["black", "letterbox-black", "blur"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PresetName = Literal["tiny", "base", "large"]
+ProposerName = Literal["fast", "reference"]
+Points = Literal["adaptive", "exhaustive"]
 Style = Literal["picture", "artwork"]
 Layout = Literal["scenes", "folders"]
 Loss = Literal["supervised", "clip", "paper"]
@@ -44,13 +46,16 @@ class ProposeOptions:
     points_per_side: the picture is asked at a grid of points_per_side ** 2 points.
     pred_iou_thresh: masks below this predicted IoU are dropped, 0 to 1.
     stability_thresh: masks below this stability score are dropped, 0 to 1.
-    points_per_batch: points decoded together; costs memory, gains little on a CPU.
+    points: ``exhaustive`` asks all of them; ``adaptive`` leaves out those inside the smallest mask that
+    another one gave.
+    points_per_batch: points decoded together; None for what suits the machine.
     """
 
     points_per_side: int = 16
     pred_iou_thresh: float = 0.88
     stability_thresh: float = 0.95
-    points_per_batch: int = 64
+    points: Points = "adaptive"
+    points_per_batch: int | None = None
 
     def but(
         self,

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from slip import __version__
 from slip.cli import console, critters, doctor, finetune, judge, masks, segment, weights
 from slip.cli.eval import evaluate
+from slip.device import is_out_of_memory
 from slip.errors import SlipError
 
 ClickException: type[Exception] = next(
@@ -78,7 +79,7 @@ def main() -> NoReturn:
     except ClickException as error:
         code = _fail(_usage(error), 2)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         code = _fail("out of memory; try a smaller picture, smaller models or --device cpu", 1)
     if code == INTERRUPTED:
@@ -97,9 +98,3 @@ def _usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     see = " See" if message.endswith("?") else "; see"
     return f"{message}{see} '{context.command_path if context else 'slip'} --help'"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch reports a full device, and a full machine, as RuntimeErrors of its own."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text

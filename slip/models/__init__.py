@@ -9,7 +9,7 @@ from slip.models.checks import check_encoder, check_options, check_proposer, is_
 
 if TYPE_CHECKING:
     from slip.device import Compute
-    from slip.options import ProposeOptions
+    from slip.options import ProposeOptions, ProposerName
     from slip.types import Classifier, Encoder, Progress, Proposer
 
 __all__ = [
@@ -24,16 +24,23 @@ __all__ = [
 
 
 def load_proposer(
-    sam: str, options: ProposeOptions, compute: Compute, progress: Progress | None = None
+    sam: str,
+    options: ProposeOptions,
+    compute: Compute,
+    progress: Progress | None = None,
+    proposer: ProposerName = "fast",
 ) -> Proposer:
     """SAM as a proposer; ``sam`` is ``tiny``, ``vit_b``, ``vit_l``, ``vit_h`` or a checkpoint's path.
 
     Raises UsageError for unknown names and, once SAM is loaded, for options out of range (tell them
     earlier by ``check_proposer``), WeightsError.
     """
-    from slip.models.sam import SamProposer, load_sam, name_of
+    from slip.models.sam import load_sam, name_of
+    from slip.models.sam.proposer import SamProposer
+    from slip.models.sam.reference import ReferenceProposer
 
-    return SamProposer(load_sam(sam, progress), options, compute, name_of(sam))
+    kind = ReferenceProposer if proposer == "reference" else SamProposer
+    return kind(load_sam(sam, progress), options, compute, name_of(sam))
 
 
 def load_encoder(

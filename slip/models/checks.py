@@ -32,7 +32,7 @@ def check_options(options: ProposeOptions) -> None:
     """Raise UsageError for an option out of its range."""
     if not 1 <= options.points_per_side <= 256:
         raise UsageError(f"points_per_side cannot be {options.points_per_side}; choose 1 to 256")
-    if options.points_per_batch < 1:
+    if options.points_per_batch is not None and options.points_per_batch < 1:
         raise UsageError(f"points_per_batch cannot be {options.points_per_batch}; choose 1 or more")
     for name in ("pred_iou_thresh", "stability_thresh"):
         if not 0 <= (value := getattr(options, name)) <= 1:

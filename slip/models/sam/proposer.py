@@ -1,0 +1,188 @@
+"""The segments that segment_anything's automatic mask generator finds, sooner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from segment_anything.modeling import Sam
+from torch import Tensor
+from torchvision.ops import nms
+
+from slip.device import Compute, is_out_of_memory
+from slip.models.checks import check_options
+from slip.models.sam.decoder import MASKS, PointDecoder, View
+from slip.models.sam.encoder import encode_image
+from slip.models.sam.fullsize import Found, FullSize
+from slip.models.sam.points import Grid, Numbers
+from slip.models.sam.resize import Resize
+from slip.options import ProposeOptions
+from slip.types import Image, Progress, Segment
+
+BOX_NMS = 0.7
+"""Of two masks whose boxes overlap more than this, the one of lower predicted IoU goes (the library's)."""
+
+CACHE = 2**23
+"""Bytes of image side that a CPU decodes together: about its last cache."""
+ELSEWHERE = 2**31
+
+Tell = Callable[[int], None]
+"""Called with the number of points that are done since the last call."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A mask that passed the thresholds, and its place among all answers of the grid."""
+
+    place: int
+    predicted_iou: float
+    found: Found
+
+
+class SamProposer:
+    """Asks SAM at a grid of points and keeps the masks it is sure of.
+
+    The method is that of segment_anything's automatic mask generator (SAM paper, section 4 and
+    appendix B), with its non-maximum suppression of boxes and without its crops of the picture.
+    ``exhaustive`` asks every point and finds the same masks but for rounding. ``adaptive`` asks a
+    sixteenth of them first, and leaves out those deep inside the smallest mask of one of these.
+    """
+
+    def __init__(self, sam: Sam, options: ProposeOptions, compute: Compute, name: str) -> None:
+        check_options(options)
+        self.name = name
+        self.image_size = int(sam.image_encoder.img_size)
+        self._sam = sam.to(compute.device)
+        self._options = options
+        self._compute = compute
+        self._decoder = PointDecoder(self._sam, compute.dtype)
+        self._together = options.points_per_batch or self._fitting()
+
+    def _fitting(self) -> int:
+        """How many points are decoded together."""
+        encoder = self._sam.prompt_encoder
+        height, width = encoder.image_embedding_size
+        bytes_a_point: int = height * width * encoder.embed_dim * self._compute.dtype.itemsize
+        budget = CACHE if self._compute.device == "cpu" else ELSEWHERE
+        return max(1, budget // bytes_a_point)
+
+    @torch.inference_mode()
+    def propose(self, image: Image, progress: Progress | None = None) -> list[Segment]:
+        """Segments of a ``uint8 (H, W, 3)`` RGB picture, by falling predicted IoU; may be empty.
+
+        ``progress`` counts the points asked or left out, in the stage ``propose``.
+        """
+        size = image.shape[0], image.shape[1]
+        grid = Grid(self._options.points_per_side, size)
+        tell = _counter(progress, len(grid.places))
+        search = self._look(image, grid)
+        if self._options.points == "exhaustive":
+            candidates = self._ask(search, np.arange(len(grid.places)), tell)
+        else:
+            candidates = self._ask_adaptively(search, grid, tell)
+        return [_segment(candidate, size) for candidate in _without_duplicates(candidates)]
+
+    def _ask_adaptively(self, search: Search, grid: Grid, tell: Tell) -> list[Candidate]:
+        coarse = grid.coarse()
+        candidates = self._ask(search, np.flatnonzero(coarse), tell)
+        done = coarse
+        for finest in _finest(candidates):
+            done = done | grid.deep_inside(finest)
+        tell(int(np.count_nonzero(done & ~coarse)))
+        return candidates + self._ask(search, np.flatnonzero(~done), tell)
+
+    def _look(self, image: Image, grid: Grid) -> Search:
+        """What is computed once a picture; calling it asks at points, by their numbers in the grid."""
+        size = image.shape[0], image.shape[1]
+        embedding, seen = encode_image(self._sam, image, self._compute)
+        points = torch.as_tensor(Resize(self.image_size).apply_coords(grid.places, size))
+        low = 4 * embedding.shape[1], 4 * embedding.shape[2]
+        return Search(
+            self._decoder,
+            self._decoder.view(embedding),
+            FullSize(low, self.image_size, seen, size, self._sam.mask_threshold, embedding.device),
+            points.to(embedding.device),
+            self._options,
+        )
+
+    def _ask(self, search: Search, numbers: Numbers, tell: Tell) -> list[Candidate]:
+        """Asks at all these points, fewer of them together from the moment on that memory runs out."""
+        candidates: list[Candidate] = []
+        while len(numbers):
+            batch = numbers[: self._together]
+            try:
+                candidates += search(batch)
+            except (MemoryError, RuntimeError) as error:
+                if len(batch) == 1 or not is_out_of_memory(error):
+                    raise
+                self._together = len(batch) // 2
+                continue
+            tell(len(batch))
+            numbers = numbers[len(batch) :]
+        return candidates
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A picture that SAM has seen. points: x and y of every point of the grid in SAM's input."""
+
+    decoder: PointDecoder
+    view: View
+    full: FullSize
+    points: Tensor
+    options: ProposeOptions
+
+    def __call__(self, numbers: Numbers) -> list[Candidate]:
+        """The masks that pass the thresholds at the points of these numbers."""
+        answers = self.decoder.answer(self.view, self.points[torch.as_tensor(numbers)])
+        wanted = torch.isfinite(answers.predicted_iou)
+        if self.options.pred_iou_thresh > 0:
+            wanted &= answers.predicted_iou > self.options.pred_iou_thresh
+        found = self.full.find(self.decoder.logits(answers, wanted), self.options.stability_thresh)
+        ious = answers.predicted_iou[wanted].tolist()
+        rows, masks = (axis.cpu().numpy() for axis in wanted.nonzero(as_tuple=True))
+        places = numbers[rows] * MASKS + masks
+        return [
+            Candidate(int(place), iou, mask)
+            for place, iou, mask in zip(places, ious, found, strict=True)
+            if mask is not None
+        ]
+
+
+def _finest(candidates: list[Candidate]) -> list[Found]:
+    """Of each point's masks the smallest."""
+    finest: dict[int, Found] = {}
+    for candidate in sorted(candidates, key=lambda candidate: -candidate.found.area):
+        finest[candidate.place // MASKS] = candidate.found
+    return list(finest.values())
+
+
+def _without_duplicates(candidates: list[Candidate]) -> list[Candidate]:
+    """By falling predicted IoU, without those whose box repeats that of a better one."""
+    if not candidates:
+        return []
+    ordered = sorted(candidates, key=lambda candidate: candidate.place)
+    corners = [(box.x1, box.y1, box.x2 - 1, box.y2 - 1) for box in (each.found.box for each in ordered)]
+    scores = torch.tensor([candidate.predicted_iou for candidate in ordered])
+    kept = nms(torch.tensor(corners, dtype=torch.float32), scores, BOX_NMS)
+    return [ordered[index] for index in kept.tolist()]
+
+
+def _segment(candidate: Candidate, size: tuple[int, int]) -> Segment:
+    found = candidate.found
+    return Segment(found.patch, found.box, size, candidate.predicted_iou, found.stability)
+
+
+def _counter(progress: Progress | None, total: int) -> Tell:
+    done = 0
+
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress:
+            progress("propose", done, total)
+
+    tell(0)
+    return tell
