@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +40,12 @@ def machine(*packages: str) -> str:
     """One line: the processor, its cores, Python and the versions of ``packages``."""
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as Markdown has it, with an empty line before it."""
+    rule = ["---" if place == 0 else "---:" for place in range(len(columns))]
+    return "\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows))
 
 
 def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:

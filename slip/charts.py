@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -55,11 +55,12 @@ LISTED = 24
 
 @dataclass(frozen=True)
 class Axis:
-    """One direction of a chart: the values at its ends, and where its ticks stand."""
+    """One direction of a chart: the values at its ends, and where its ticks stand; or their logarithms."""
 
     low: float
     high: float
     ticks: tuple[float, ...]
+    logarithmic: bool = False
 
     @classmethod
     def of(cls, values: Sequence[float], *, most: int, to_ticks: bool = False) -> Axis:
@@ -76,6 +77,23 @@ class Axis:
             first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
             low, high = min(low, first * step), max(high, last * step)
         return cls(low, high, tuple(tick_at(index, step) for index in range(first, last + 1)))
+
+    @classmethod
+    def of_powers(cls, exponents: Sequence[float], *, most: int) -> Axis:
+        """A logarithmic axis from tick to tick. exponents: the values' logarithms to base 10."""
+        low, high = _widened(min(exponents, default=0.0), max(exponents, default=1.0))
+        step, digits = math.ceil((high - low) / most), (1, 2, 5) if high - low < most / 3 else (1,)
+        powers = range(math.floor(low), math.ceil(high) + step + 1, step)
+        ticks = [math.log10(digit * 10.0**power) for power in powers for digit in digits]
+        ticks = ticks[bisect_right(ticks, low) - 1 : bisect_left(ticks, high) + 1]
+        return cls(ticks[0], ticks[-1], tuple(ticks), logarithmic=True)
+
+    @property
+    def labels(self) -> list[str]:
+        """What is written at the ticks."""
+        if not self.logarithmic:
+            return tick_labels(self.ticks)
+        return [f"{10**tick:,.10g}" if abs(tick) < 6 else f"{10**tick:.0e}" for tick in self.ticks]
 
     def share(self, value: float) -> float:
         """Where a value lies: 0 at the low end, 1 at the high one."""
@@ -113,20 +131,25 @@ def _widened(low: float, high: float) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def line_chart(series: Mapping[str, Sequence[Point]], title: str, x: str, y: str) -> Image:
+def line_chart(
+    series: Mapping[str, Sequence[Point]], title: str, x: str, y: str, *, logarithmic: bool = False
+) -> Image:
     """Curves with a legend and axes at round numbers, ``uint8 (560, 900, 3)``.
 
     series: the points of each curve by its name, in the order they are joined. A curve breaks at a
     value that is not finite; a point alone is a dot.
-    x, y: what the axes say.
+    x, y: what the axes say. logarithmic: both are; a curve breaks at a value that is not above 0.
     """
+    if logarithmic:
+        series = {name: list(map(_exponents, points)) for name, points in series.items()}
     drawable = {name: [point for point in points if _is_drawn(point)] for name, points in series.items()}
     shown = [point for points in drawable.values() for point in points]
-    across = Axis.of([point[0] for point in shown], most=10)
-    up = Axis.of([point[1] for point in shown], most=7, to_ticks=True)
+    columns, rows = [point[0] for point in shown], [point[1] for point in shown]
+    across, up = Axis.of(columns, most=10), Axis.of(rows, most=7, to_ticks=True)
+    if logarithmic:
+        across, up = Axis.of_powers(columns, most=10), Axis.of_powers(rows, most=7)
     entries = _legend([f"{name}: no value" if not points else name for name, points in drawable.items()])
-    labels = tick_labels(up.ticks)
-    left = 44 + math.ceil(max(_font(13).getlength(label) for label in labels))
+    left = 44 + math.ceil(max(_font(13).getlength(label) for label in up.labels))
     frame = (
         left,
         58 + 22 * (1 + max((line for line, _, _ in entries), default=0)),
@@ -136,7 +159,7 @@ def line_chart(series: Mapping[str, Sequence[Point]], title: str, x: str, y: str
 
     picture = PIL.Image.new("RGB", CHART, PAPER)
     draw = PIL.ImageDraw.Draw(picture)
-    _draw_grid(draw, frame, across, up, labels)
+    _draw_grid(draw, frame, across, up)
     _draw_curves(picture, frame, across, up, list(series.values()))
     _text(draw, (CHART[0] / 2, 22), title, 18, "mm", most=CHART[0] - 40)
     _text(draw, ((frame[0] + frame[2]) / 2, CHART[1] - 18), x, 14, "mm", FAINT)
@@ -146,6 +169,10 @@ def line_chart(series: Mapping[str, Sequence[Point]], title: str, x: str, y: str
         draw.rounded_rectangle((start, at - 2, start + 20, at + 2), radius=2, fill=_colour(index))
         _text(draw, (start + 27, at), name, 14, "lm")
     return np.array(picture)
+
+
+def _exponents(point: Point) -> Point:
+    return cast(Point, tuple(math.log10(each) if LEAST <= each <= LARGEST else math.nan for each in point))
 
 
 def _is_drawn(point: Point) -> bool:
@@ -165,15 +192,13 @@ def _legend(names: Sequence[str]) -> list[tuple[int, float, str]]:
     return placed
 
 
-def _draw_grid(
-    draw: PIL.ImageDraw.ImageDraw, frame: tuple[int, ...], across: Axis, up: Axis, labels: Sequence[str]
-) -> None:
+def _draw_grid(draw: PIL.ImageDraw.ImageDraw, frame: tuple[int, ...], across: Axis, up: Axis) -> None:
     left, top, right, bottom = frame
-    for tick, label in zip(up.ticks, labels, strict=True):
+    for tick, label in zip(up.ticks, up.labels, strict=True):
         at = bottom - up.share(tick) * (bottom - top)
         draw.line((left, at, right, at), fill=GRID)
         _text(draw, (left - 8, at), label, 13, "rm", FAINT)
-    for tick, label in zip(across.ticks, tick_labels(across.ticks), strict=True):
+    for tick, label in zip(across.ticks, across.labels, strict=True):
         at = left + across.share(tick) * (right - left)
         draw.line((at, bottom, at, bottom + 5), fill=FAINT)
         _text(draw, (at, bottom + 10), label, 13, "mt", FAINT)

@@ -11,7 +11,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PresetName = Literal["tiny", "base", "large"]
 ProposerName = Literal["fast", "reference"]
-Points = Literal["adaptive", "exhaustive"]
+Points = Literal["adaptive", "exhaustive", "guided"]
 Style = Literal["picture", "artwork"]
 Layout = Literal["scenes", "folders"]
 Loss = Literal["supervised", "clip", "paper"]
@@ -24,6 +24,7 @@ Asked = Literal["label", "caption"]
 
 OVERLAP: Overlap = "nms"
 VIEW: View = "black"
+PROPOSER: ProposerName = "fast"
 PRESET: PresetName = "base"
 
 MAX_MEGAPIXELS = 100.0
@@ -46,8 +47,8 @@ class ProposeOptions:
     points_per_side: the picture is asked at a grid of points_per_side ** 2 points.
     pred_iou_thresh: masks below this predicted IoU are dropped, 0 to 1.
     stability_thresh: masks below this stability score are dropped, 0 to 1.
-    points: ``exhaustive`` asks all of them; ``adaptive`` leaves out those inside the smallest mask that
-    another one gave.
+    points: ``exhaustive`` asks all of them; ``adaptive`` leaves out those deep inside the smallest
+    mask that another one gave; ``guided`` asks first where a prompt is likely to be found, a third at most.
     points_per_batch: points decoded together; None for what suits the machine.
     """
 
@@ -62,6 +63,7 @@ class ProposeOptions:
         points_per_side: int | None = None,
         pred_iou_thresh: float | None = None,
         stability_thresh: float | None = None,
+        points: Points | None = None,
     ) -> ProposeOptions:
         """The same options with the values that are given; None leaves one as it is."""
         return replace(
@@ -69,6 +71,7 @@ class ProposeOptions:
             points_per_side=self.points_per_side if points_per_side is None else points_per_side,
             pred_iou_thresh=self.pred_iou_thresh if pred_iou_thresh is None else pred_iou_thresh,
             stability_thresh=self.stability_thresh if stability_thresh is None else stability_thresh,
+            points=self.points if points is None else points,
         )
 
 
@@ -79,9 +82,13 @@ OWN_PROPOSE = {"tiny": ProposeOptions(pred_iou_thresh=0.5, stability_thresh=0.3)
 """For SAMs with thresholds of their own: a small one is less sure of good masks."""
 
 
-def propose_options(sam: str) -> ProposeOptions:
-    """How a SAM, by the name or path it is loaded by, is asked where nothing else is said."""
-    return OWN_PROPOSE.get(sam, PROPOSE)
+def propose_options(sam: str, proposer: ProposerName = PROPOSER) -> ProposeOptions:
+    """How a SAM, by the name or path it is loaded by, is asked where nothing else is said.
+
+    The reference proposer knows no other way than to ask every point.
+    """
+    options = OWN_PROPOSE.get(sam, PROPOSE)
+    return replace(options, points="exhaustive") if proposer == "reference" else options
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,6 +143,20 @@ class Proposer(Protocol):
         ...
 
 
+@runtime_checkable
+class GuidedProposer(Proposer, Protocol):
+    """A proposer that can be told where to look."""
+
+    guided: bool
+    """Whether it wants to be."""
+
+    def propose_guided(
+        self, image: Image, interest: Features, progress: Progress | None = None
+    ) -> list[Segment]:
+        """As ``propose``, looking where ``interest``, ``float32 (h, w)`` over the picture, is high."""
+        ...
+
+
 class Encoder(Protocol):
     """A dual encoder of pictures and text with one space for both."""
 
@@ -156,6 +170,15 @@ class Encoder(Protocol):
 
     def encode_text(self, texts: Sequence[str]) -> Features:
         """Texts to ``float32 (M, D)`` with unit rows. Warns (SlipWarning) where one is cut."""
+        ...
+
+
+@runtime_checkable
+class DenseEncoder(Encoder, Protocol):
+    """An encoder that also knows what is where in a picture."""
+
+    def encode_dense(self, image: Image) -> Features:
+        """A picture to ``float32 (h, w, D)``, a unit vector for each of h x w places."""
         ...
 
 

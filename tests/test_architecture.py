@@ -104,17 +104,19 @@ def test_rooms_import_only_what_they_may(path: Path) -> None:
         ("masks.py", "import slippers", True),
         ("pipeline/slip.py", "from slip.models import load_proposer", True),
         ("pipeline/slip.py", "from slip.models import sam", False),
-        ("pipeline/slip.py", "from slip.models.sam import SamProposer", False),
-        ("pipeline/slip.py", "from ..models.sam import SamProposer", False),
+        ("pipeline/slip.py", "from slip.models.sam import load_sam", False),
+        ("pipeline/slip.py", "from slip.models.sam.proposer import SamProposer", False),
+        ("pipeline/slip.py", "from ..models.sam.proposer import SamProposer", False),
         ("pipeline/slip.py", "from . import crops", True),
         ("pipeline/slip.py", "def load():\n    from slip.cli import app", False),
-        ("cli/app.py", "from slip.models.sam import SamProposer", True),
+        ("cli/app.py", "from slip.models.sam.proposer import SamProposer", True),
         ("novelty.py", "import numpy", False),
     ],
 )
 def test_the_check_itself(tmp_path: Path, file: str, line: str, allowed: bool) -> None:
-    for name in ("masks.py", "models/__init__.py", "models/sam.py", "pipeline/crops.py", "cli/app.py", file):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    sam = ("models/sam/__init__.py", "models/sam/proposer.py")
+    for name in ("masks.py", "models/__init__.py", *sam, "pipeline/crops.py", "cli/app.py", file):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / file).write_text(line)
     assert (trespasses(tmp_path / file, tmp_path) == []) is allowed

@@ -120,6 +120,7 @@ OUTPUTS = [
     ),
 ]
 
+ADAPTIVE_REFERENCE = ["--proposer", "reference", "--points", "adaptive"]
 VALUES = [
     misuse("empty prompt", ["segment", "a.png", ""], "prompt is empty"),
     misuse("blank prompt", ["segment", "a.png", " \t\u3000"], "prompt is empty"),
@@ -129,6 +130,11 @@ VALUES = [
     misuse("precision", [*SEGMENT, "--precision", "int8"], "int8", "bf16"),
     misuse("view", [*SEGMENT, "--view", "\x1b[31mred"], "red", "blur"),
     misuse("overlap", ["masks", "a.png", "--overlap", "some"], "some", "paper"),
+    misuse("proposer", [*SEGMENT, "--proposer", "slow"], "slow", "reference"),
+    misuse("points", ["masks", "a.png", "--points", "some"], "some", "exhaustive"),
+    misuse("points of the reference", [*SEGMENT, *ADAPTIVE_REFERENCE], "every point", "proposer fast"),
+    misuse("points for a prompt", ["masks", "a.png", "--points", "guided"], "has none", "--points"),
+    misuse("masks at them", ["masks", "a.png", *ADAPTIVE_REFERENCE], "every point", "points exhaustive"),
     misuse("no points", [*SEGMENT, "--points-per-side", "0"], "--points-per-side"),
     misuse("too many points", [*SEGMENT, "--points-per-side", "1000"], "1000", "256"),
     misuse("threshold", ["masks", "a.png", "--stability-thresh", "nan"], "--stability-thresh"),
@@ -312,12 +318,11 @@ def test_bad_values_wait_for_no_network_library(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(bad.picture())
     told = [row.arguments for row in ROWS if row.models is None and not row.files and not row.stdin]
     code = f"""
-import contextlib, sys
-from slip.cli.app import main
+import sys
+from slip.cli.app import run
 for arguments in {told!r}:
     sys.argv = ["slip", *arguments]
-    with contextlib.suppress(SystemExit):
-        main()
+    run()
 print(*{{"torch", "segment_anything", "open_clip"}} & set(sys.modules))
 """
     done = run_python(code, cwd=tmp_path)

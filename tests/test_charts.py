@@ -118,6 +118,31 @@ def test_edges_are_smooth() -> None:
     assert len(blends) > 6
 
 
+@given(st.lists(st.floats(-99, 99), max_size=20), st.integers(3, 12))
+@example([0.0, 3.0], 7)
+@example([math.log10(2), math.log10(5)], 7)
+@example([-6.5, 6.5], 7)
+def test_axes_of_powers(exponents: list[float], most: int) -> None:
+    axis = Axis.of_powers(exponents, most=most)
+    assert axis.low < axis.high
+    assert 2 <= len(axis.ticks) <= most + 3
+    assert (axis.ticks[0], axis.ticks[-1]) == (axis.low, axis.high)
+    assert all(-1e-6 <= axis.share(exponent) <= 1 + 1e-6 for exponent in exponents)
+    written = [float(label.replace(",", "")) for label in axis.labels]
+    assert written == pytest.approx([10**tick for tick in axis.ticks], rel=1e-6)
+    assert all(f"{value:.12e}"[:14] in {f"{digit}.{12 * '0'}" for digit in (1, 2, 5)} for value in written)
+
+
+def test_powers_are_straight_where_both_axes_are_logarithmic() -> None:
+    squares = [(float(2**power), float(4**power)) for power in range(60)]
+    with_gap = [(x, 0.0 if x in (2**20, 2**21) else y) for x, y in squares]
+    drawn = pixels_of(line_chart({"a": squares}, "", "", "", logarithmic=True), BLUE)
+    assert np.corrcoef(drawn.T)[0, 1] < -0.999
+    assert np.corrcoef(pixels_of(line_chart({"a": squares}, "", "", ""), BLUE).T)[0, 1] > -0.99
+    broken = pixels_of(line_chart({"a": with_gap}, "", "", "", logarithmic=True), BLUE)
+    assert (np.diff(np.unique(broken[:, 0])) > 20).sum() == 1
+
+
 def test_a_curve_breaks_where_there_is_no_value() -> None:
     whole = [(float(x), 1.0 + x) for x in range(60)]
     broken = [(x, y if not 20 < x < 40 else (NAN, math.inf, 1e300)[int(x) % 3]) for x, y in whole]

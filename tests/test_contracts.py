@@ -41,6 +41,9 @@ SIZES = [(48, 64), (64, 40), (1, 1), (1, 90), (200, 3)]
 
 PROPOSERS: dict[str, Callable[[list[str], ProposeOptions], Proposer]] = {
     "SamProposer": lambda paths, options: load_proposer(paths[1], options, CPU),
+    "ReferenceProposer": lambda paths, options: load_proposer(
+        paths[1], replace(options, points="exhaustive"), CPU, proposer="reference"
+    ),
 }
 ENCODERS: dict[str, Callable[[list[str]], Encoder]] = {
     "ClipEncoder": lambda paths: load_encoder(paths[3], None, CPU),
@@ -62,12 +65,18 @@ def modules(package: ModuleType) -> Iterator[ModuleType]:
         yield import_module(found.name)
 
 
+def modules_below(package: ModuleType) -> Iterator[ModuleType]:
+    """``modules``, and those of the packages in it."""
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        yield import_module(found.name)
+
+
 def classes_like(protocol: type) -> list[str]:
-    """The names of the classes that modules of slip.models define with the protocol's methods."""
+    """The names of the classes that modules below slip.models define with the protocol's methods."""
     methods = [name for name, _ in inspect.getmembers(protocol, inspect.isfunction) if name[0] != "_"]
     return [
         name
-        for module in modules(slip.models)
+        for module in modules_below(slip.models)
         for name, kind in inspect.getmembers(module, inspect.isclass)
         if kind.__module__ == module.__name__ and all(hasattr(kind, method) for method in methods)
     ]
@@ -85,7 +94,7 @@ def same(a: Segment, b: Segment) -> bool:
 
 
 def test_networks_are_discovered() -> None:
-    assert "SamProposer" in classes_like(Proposer)
+    assert {"SamProposer", "ReferenceProposer"} <= set(classes_like(Proposer))
     assert "ClipEncoder" in classes_like(Encoder)
 
 

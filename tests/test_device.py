@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from slip.device import Compute, available, resolve
+from slip.device import Compute, available, is_out_of_memory, resolve, resolve_for_sam
 from slip.errors import UsageError
 
 
@@ -11,7 +12,8 @@ from slip.errors import UsageError
 def machine(monkeypatch):
     """Pretend to have some devices."""
 
-    def pretend(*, cuda=False, mps=False, bf16=True):
+    def pretend(*, cuda=False, mps=False, bf16=True, cpu=()):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict(cpu), raising=False)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16)
@@ -57,6 +59,39 @@ def test_resolve_refuses(machine, has, wish, message):
         resolve(*wish)
 
 
+FAST_BF16 = {"avx2": True, "avx512_bf16": True, "amx_bf16": False}
+
+
+@pytest.mark.parametrize(
+    ("has", "wish", "chosen"),
+    [
+        ({}, ("vit_b",), ("cpu", "fp32")),
+        ({"cpu": {"avx2": True, "avx512_bf16": False}}, ("vit_b",), ("cpu", "fp32")),
+        ({"cpu": FAST_BF16}, ("vit_b",), ("cpu", "bf16")),
+        ({"cpu": {"amx_bf16": True}}, ("my.pth", "cpu"), ("cpu", "bf16")),
+        ({"cpu": FAST_BF16}, ("tiny",), ("cpu", "fp32")),
+        ({"cpu": FAST_BF16}, ("vit_b", "auto", "fp32"), ("cpu", "fp32")),
+        ({"cpu": FAST_BF16}, ("tiny", "auto", "bf16"), ("cpu", "bf16")),
+        ({"cpu": FAST_BF16, "mps": True}, ("vit_b",), ("mps", "fp32")),
+        ({"cpu": FAST_BF16, "cuda": True, "bf16": False}, ("vit_b",), ("cuda", "fp16")),
+        ({"cpu": FAST_BF16, "cuda": True}, ("vit_b", "cpu"), ("cpu", "bf16")),
+    ],
+)
+def test_resolve_for_sam(machine, has, wish, chosen):
+    machine(**has)
+    assert resolve_for_sam(*wish) == Compute(*chosen)
+
+
+def test_resolve_for_sam_where_torch_does_not_tell(machine, monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert resolve_for_sam("vit_b") == Compute("cpu", "fp32")
+
+
+def test_resolve_for_sam_refuses_as_resolve_does(machine):
+    with pytest.raises(UsageError, match="choose bf16 or fp32"):
+        resolve_for_sam("vit_b", "cpu", "fp16")
+
+
 def test_available_ends_with_the_cpu(machine):
     machine(cuda=True)
     assert available() == ["cuda", "cpu"]
@@ -68,3 +103,32 @@ def test_autocast_sets_the_precision_of_products(precision, dtype):
     with Compute("cpu", precision).autocast():
         assert (a @ a).dtype == dtype
     assert (a @ a).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
+def test_dtype(precision, dtype):
+    assert Compute("cuda", precision).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1.00 GB)"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("memory"), False),
+    ],
+)
+def test_is_out_of_memory(error, full):
+    assert is_out_of_memory(error) is full
+
+
+@pytest.mark.parametrize("make", [lambda: torch.empty(2**57), lambda: np.empty(2**57)])
+def test_what_is_raised_here_is_known(make):
+    with pytest.raises((MemoryError, RuntimeError)) as raised:
+        make()
+    assert is_out_of_memory(raised.value)

@@ -5,7 +5,6 @@ Command modules import only typer and the defaults; what they work with, they im
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -14,6 +13,7 @@ from typer.core import TyperGroup
 from slip import __version__
 from slip.cli import console, critters, doctor, finetune, judge, masks, segment, weights
 from slip.cli.eval import evaluate
+from slip.cli.process import QuickEnd
 from slip.device import is_out_of_memory
 from slip.errors import SlipError
 
@@ -70,6 +70,12 @@ def slip(
 
 
 def main() -> NoReturn:
+    """The whole process of a command."""
+    end = QuickEnd()
+    end.exit(run())
+
+
+def run() -> int:
     """Run the command line; every error a user can cause is one line and an exit code."""
     console.open_streams()
     try:
@@ -84,7 +90,7 @@ def main() -> NoReturn:
         code = _fail("out of memory; try a smaller picture, smaller models or --device cpu", 1)
     if code == INTERRUPTED:
         console.tell("interrupted")
-    sys.exit(code)
+    return int(code or 0)
 
 
 def _fail(message: str, code: int) -> int:

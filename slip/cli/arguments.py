@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from slip.options import OWN_PROPOSE, PROPOSE, Device, Overlap, Precision, PresetName, View
+from slip.options import (
+    OWN_PROPOSE,
+    PROPOSE,
+    Device,
+    Overlap,
+    Points,
+    Precision,
+    PresetName,
+    ProposeOptions,
+    ProposerName,
+    View,
+    propose_options,
+)
 
 INPUT = "Input"
 MODELS = "Models"
@@ -23,6 +35,23 @@ def _of_sams(option: str) -> str:
     usual = getattr(PROPOSE, option)
     own = {name: getattr(options, option) for name, options in OWN_PROPOSE.items()}
     return ", ".join([str(usual), *(f"{name} {value}" for name, value in own.items() if value != usual)])
+
+
+def how_asked(
+    sam: str,
+    proposer: ProposerName,
+    points_per_side: int | None,
+    pred_iou_thresh: float | None,
+    stability_thresh: float | None,
+    points: Points | None,
+) -> ProposeOptions:
+    """How a SAM is asked: as suits it and the proposer, but for what is given. Raises UsageError."""
+    from slip.models import check_options
+
+    usual = propose_options(sam, proposer)
+    options = usual.but(points_per_side, pred_iou_thresh, stability_thresh, points)
+    check_options(options, proposer)
+    return options
 
 
 Picture = Annotated[
@@ -94,12 +123,33 @@ InPrecision = Annotated[
     Precision, typer.Option(help="Number format the models compute in.", rich_help_panel=MODELS)
 ]
 
+WithProposer = Annotated[
+    ProposerName,
+    typer.Option(
+        "--proposer",
+        help="How SAM is searched: fast, or reference, which is segment_anything's own generator, for "
+        "comparison.",
+        rich_help_panel=PROPOSALS,
+    ),
+]
+
 PointsPerSide = Annotated[
     int | None,
     typer.Option(
         min=1,
         show_default=_of_sams("points_per_side"),
         help="SAM is asked at a grid of this many points a side: more find smaller things and take longer.",
+        rich_help_panel=PROPOSALS,
+    ),
+]
+
+AtPoints = Annotated[
+    Points | None,
+    typer.Option(
+        "--points",
+        show_default=f"{PROPOSE.points}, exhaustive with --proposer reference",
+        help="exhaustive asks SAM at every point of the grid; adaptive leaves out those deep inside a mask "
+        "that another one gave; guided asks where the prompt is likely to be found.",
         rich_help_panel=PROPOSALS,
     ),
 ]

@@ -14,7 +14,7 @@ from typing import Any
 
 from slip.data.pictures import PictureSet
 from slip.data.splits import Split, trained_digest
-from slip.device import Compute
+from slip.device import Compute, resolve, resolve_for_sam
 from slip.errors import UsageError, WeightsError
 from slip.evaluation.loop import Crop, Entrant, Judge
 from slip.evaluation.protocols import RedBlueSwapped
@@ -26,11 +26,14 @@ from slip.models.sam import name_of as sam_name
 from slip.options import (
     CAPTION,
     PRESETS,
+    Device,
     EvalOptions,
     Overlap,
+    Precision,
     Preset,
     PresetName,
     ProposeOptions,
+    ProposerName,
     SplitOptions,
     View,
 )
@@ -52,15 +55,33 @@ class Wanted:
     """
 
     models: Sequence[Preset]
+    proposer: ProposerName
     propose: ProposeOptions
     overlap: Overlap
     view: View
     judge: Path | None
     judge_view: View
+    device: Device
+    precision: Precision
+
+    @property
+    def compute(self) -> Compute:
+        """What CLIPs and judge compute on, and how precisely. Raises UsageError."""
+        return resolve(self.device, self.precision)
+
+    @property
+    def sam_compute(self) -> Compute:
+        """The same for the SAM. Raises UsageError."""
+        return resolve_for_sam(self.models[0].sam, self.device, self.precision)
+
+    @property
+    def computing(self) -> dict[str, str]:
+        """Both for ``run.json``."""
+        return {**asdict(self.compute), "sam_precision": self.sam_compute.precision}
 
     def check(self) -> None:
         """Tell what can be told before anything is loaded. Raises UsageError, WeightsError."""
-        check_proposer(self.models[0].sam, self.propose)
+        check_proposer(self.models[0].sam, self.propose, self.proposer)
         for model in self.models:
             check_encoder(model.clip, model.clip_weights)
             if _is_checkpoint(model):
@@ -70,6 +91,7 @@ class Wanted:
         for model, count in Counter(self.models).items():
             if count > 1:
                 raise UsageError(f"CLIP {model.clip!r} is named twice; leave one out")
+        resolve(self.device, self.precision)
 
     def names(self) -> list[str]:
         """What results call each model; a checkpoint by its path where another has its file name."""
@@ -180,6 +202,7 @@ def describe(wanted: Wanted, data: PictureSet, pictures: int, options: EvalOptio
         "pictures": pictures,
         "classes": len(data.classes),
         "sam": {"name": sam_name(sam), "built_in": sam == "tiny", "weights": weights},
+        "proposer": wanted.proposer,
         "proposals": asdict(wanted.propose),
         "overlap": wanted.overlap,
         "view": wanted.view,
@@ -223,14 +246,14 @@ def load(
     wanted: Wanted,
     abouts: Sequence[Mapping[str, Any]],
     options: EvalOptions,
-    compute: Compute,
     show: Progress,
 ) -> list[Entrant]:
     """All CLIPs behind one SAM, which searches a picture once for all of them. Raises WeightsError.
 
     Under the ``paper`` protocol a fine-tuned one takes part twice: also with red and blue swapped.
     """
-    proposer = Remembering(load_proposer(wanted.models[0].sam, wanted.propose, compute, show))
+    sam, compute = wanted.models[0].sam, wanted.compute
+    proposer = Remembering(load_proposer(sam, wanted.propose, wanted.sam_compute, show, wanted.proposer))
     entrants = []
     for model, about in zip(wanted.models, abouts, strict=True):
         encoder = load_encoder(model.clip, model.clip_weights, compute, show)
@@ -243,11 +266,11 @@ def load(
     return entrants
 
 
-def load_judge(wanted: Wanted, compute: Compute) -> tuple[Judge | None, dict[str, Any] | None]:
+def load_judge(wanted: Wanted) -> tuple[Judge | None, dict[str, Any] | None]:
     """The judge and its part of ``run.json``; neither where none is named. Raises WeightsError."""
     if wanted.judge is None:
         return None, None
-    classifier = load_classifier(wanted.judge, compute)
+    classifier = load_classifier(wanted.judge, wanted.compute)
     told = {
         "name": classifier.name,
         "weights": _weights("", wanted.judge),

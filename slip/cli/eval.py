@@ -19,6 +19,7 @@ from slip.options import (
     EVAL,
     OVERLAP,
     PRESET,
+    PROPOSER,
     SPLIT,
     VIEW,
     Asked,
@@ -27,13 +28,11 @@ from slip.options import (
     Protocol,
     SplitOptions,
     View,
-    propose_options,
 )
 
 if TYPE_CHECKING:
     from slip.cli.entrants import Wanted
     from slip.data.pictures import Picture, PictureSet
-    from slip.device import Compute
     from slip.evaluation.journal import Journal
     from slip.evaluation.summary import Summary
     from slip.evaluation.trials import Trial
@@ -123,6 +122,8 @@ def evaluate(
     ] = None,
     device: args.OnDevice = "auto",
     precision: args.InPrecision = "auto",
+    proposer: args.WithProposer = PROPOSER,
+    points: args.AtPoints = None,
     points_per_side: args.PointsPerSide = None,
     pred_iou_thresh: args.PredIouThresh = None,
     stability_thresh: args.StabilityThresh = None,
@@ -144,23 +145,23 @@ def evaluate(
 
     from slip.cli.entrants import Wanted, choose, find_judge
     from slip.data.drawn import CRITTERS_NAME
-    from slip.device import resolve
     from slip.evaluation.journal import check_folder
 
     if output:
         check_folder(output)
     models = choose(preset or ("tiny" if dataset == CRITTERS_NAME else PRESET), sam, clip or [])
-    propose = propose_options(models[0].sam).but(points_per_side, pred_iou_thresh, stability_thresh)
-    wanted = Wanted(models, propose, overlap, view, find_judge(judge) if judge else None, judge_view)
+    propose = args.how_asked(
+        models[0].sam, proposer, points_per_side, pred_iou_thresh, stability_thresh, points
+    )
+    found_judge = find_judge(judge) if judge else None
+    wanted = Wanted(models, proposer, propose, overlap, view, found_judge, judge_view, device, precision)
     wanted.check()
-    compute = resolve(device, precision)
     options = EvalOptions(count=count, seed=seed, protocol=protocol, asked=asked)
     held_out = SplitOptions(validation, split_seed) if side == "validation" else None
     data = _read(dataset)
     pictures = _hold_out(wanted, data, held_out) if held_out else data.pictures
-    summary, written = _measure(
-        wanted, data, pictures, held_out, options, compute, output or Path(f"eval-{data.name}")
-    )
+    folder = output or Path(f"eval-{data.name}")
+    summary, written = _measure(wanted, data, pictures, held_out, options, folder)
     _tell(summary)
     console.emit_paths(written)
     trials = sum(model.scores.trials for model in summary.models)
@@ -195,7 +196,6 @@ def _measure(
     pictures: Sequence[Picture],
     held_out: SplitOptions | None,
     options: EvalOptions,
-    compute: Compute,
     folder: Path,
 ) -> tuple[Summary, list[Path]]:
     """Load the models, measure what is not measured yet, write the results."""
@@ -211,15 +211,15 @@ def _measure(
     plans = plan_composites(pictures, options)
     described = describe(wanted, data, len(pictures), options)
     with console.progress() as progress:
-        judge, judge_told = load_judge(wanted, compute)
-        entrants = load(wanted, described["models"], options, compute, progress)
+        judge, judge_told = load_judge(wanted)
+        entrants = load(wanted, described["models"], options, progress)
         split = {"side": "validation", **asdict(held_out)} if held_out else {"side": "all"}
         run: dict[str, Any] = {
             "slip": __version__,
             **described,
             "split": split,
             "judge": judge_told,
-            **asdict(compute),
+            **wanted.computing,
         }
         journal = Journal.open(folder, run)
         trials = _go_on(lambda: run_trials(plans, data, options, entrants, judge, journal, progress), journal)

@@ -11,7 +11,9 @@ import typer
 from slip import __version__
 from slip.cli import arguments as args
 from slip.cli import console, files
-from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, propose_options
+from slip.cli.process import without_collector
+from slip.errors import UsageError
+from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, PROPOSER
 
 
 def masks(
@@ -32,6 +34,8 @@ def masks(
     sam: args.Sam = None,
     device: args.OnDevice = "auto",
     precision: args.InPrecision = "auto",
+    proposer: args.WithProposer = PROPOSER,
+    points: args.AtPoints = None,
     points_per_side: args.PointsPerSide = None,
     pred_iou_thresh: args.PredIouThresh = None,
     stability_thresh: args.StabilityThresh = None,
@@ -50,37 +54,43 @@ def masks(
     results = picture_file, json_file = names.beside("segments.png"), names.beside("segments.json")
     files.check(results, image, overwrite=overwrite)
 
-    from slip.device import resolve
+    from slip.device import resolve_for_sam
     from slip.images import encode_png, load_image
-    from slip.models import check_options, load_proposer
+    from slip.models import load_proposer
     from slip.outputs import describe, index_picture
     from slip.pipeline.overlap import drop_overlaps
     from slip.pipeline.propose import propose_segments
     from slip.pipeline.slip import choose_models
 
     chosen = choose_models(preset, sam=sam)
-    options = propose_options(chosen.sam).but(points_per_side, pred_iou_thresh, stability_thresh)
-    check_options(options)
+    options = args.how_asked(chosen.sam, proposer, points_per_side, pred_iou_thresh, stability_thresh, points)
+    if options.points == "guided":
+        raise UsageError("guided points look for a prompt, and slip masks has none; leave --points out")
     picture = load_image(files.read_source(image), max_megapixels=max_megapixels)
-    compute = resolve(device, precision)
     with console.progress() as progress:
         progress("load models", 0, 1)
-        proposer = load_proposer(chosen.sam, options, compute, progress)
+        with without_collector():
+            compute = resolve_for_sam(chosen.sam, device, precision)
+            searcher = load_proposer(chosen.sam, options, compute, progress, proposer)
         progress("load models", 1, 1)
         console.note_tiny(chosen.sam)
-        found = propose_segments(proposer, picture, progress)
+        found = propose_segments(searcher, picture, progress)
     segments = drop_overlaps(found, overlap)
 
     size = picture.shape[0], picture.shape[1]
-    used = {"preset": preset, "sam": chosen.sam, **asdict(compute), "overlap": overlap, **asdict(options)}
-    told = {"version": __version__, "image_size": size, "models": {"sam": proposer.name}, "options": used}
-    described = [describe(segment, with_rle=True) for segment in segments]
+    used = {"preset": preset, "sam": chosen.sam, **asdict(compute), "overlap": overlap}
+    used |= {"proposer": proposer, **asdict(options)}
+    told = {"version": __version__, "image_size": size, "models": {"sam": searcher.name}, "options": used}
+    told["segments"] = [describe(segment, with_rle=True) for segment in segments]
     contents = [(picture_file, encode_png(index_picture(segments, size)))] if segments else []
-    contents.append((json_file, files.to_json({**told, "segments": described})))
+    contents.append((json_file, files.to_json(told)))
     console.emit_paths(files.write(contents, results, overwrite=overwrite))
-    if not segments:
+    _conclude(len(segments), len(found), perf_counter() - start)
+
+
+def _conclude(kept: int, found: int, seconds: float) -> None:
+    """The last line. Raises typer.Exit where nothing is found."""
+    if not kept:
         console.tell("no segments found; try more --points-per-side or lower thresholds")
         raise typer.Exit(1)
-    console.tell(
-        f"{console.segments(len(segments))}, {len(found)} before overlaps, {perf_counter() - start:.1f} s"
-    )
+    console.tell(f"{console.segments(kept)}, {found} before overlaps, {seconds:.1f} s")

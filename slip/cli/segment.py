@@ -11,8 +11,9 @@ import typer
 
 from slip.cli import arguments as args
 from slip.cli import console, files
+from slip.cli.process import without_collector
 from slip.cli.results import Plan, Wanted
-from slip.options import CAPTION, MAX_MEGAPIXELS, OVERLAP, PRESET, TOP_K, VIEW, propose_options
+from slip.options import CAPTION, MAX_MEGAPIXELS, OVERLAP, PRESET, PROPOSER, TOP_K, VIEW
 
 if TYPE_CHECKING:
     from slip.options import Preset
@@ -84,6 +85,8 @@ def segment(
     clip_weights: args.ClipWeights = None,
     device: args.OnDevice = "auto",
     precision: args.InPrecision = "auto",
+    proposer: args.WithProposer = PROPOSER,
+    points: args.AtPoints = None,
     points_per_side: args.PointsPerSide = None,
     pred_iou_thresh: args.PredIouThresh = None,
     stability_thresh: args.StabilityThresh = None,
@@ -101,40 +104,38 @@ def segment(
     plan = Plan.of(files.name_results(image, output), Wanted(overlay, cutout, json, all_segments, top_k))
     files.check(plan.paths, image, overwrite=overwrite)
 
-    from slip.device import resolve
     from slip.images import load_image
-    from slip.models import check_options
     from slip.pipeline.slip import Slip, check_prompt, choose_models
 
     check_prompt(prompt)
-    chosen = choose_models(preset, sam=sam, clip=clip, clip_weights=clip_weights)
-    options = propose_options(chosen.sam).but(points_per_side, pred_iou_thresh, stability_thresh)
-    check_options(options)
+    models = {"sam": sam, "clip": clip, "clip_weights": clip_weights}
+    chosen = choose_models(preset, **models)
+    options = args.how_asked(chosen.sam, proposer, points_per_side, pred_iou_thresh, stability_thresh, points)
     picture = load_image(files.read_source(image), max_megapixels=max_megapixels)
     decoded = perf_counter()
-    compute = resolve(device, precision)
     with console.progress() as progress:
         progress("load models", 0, 1)
-        slip = Slip.load(
-            preset,
-            sam=sam,
-            clip=clip,
-            clip_weights=clip_weights,
-            device=device,
-            precision=precision,
-            options=options,
-            overlap=overlap,
-            view=view,
-            progress=progress,
-        )
+        with without_collector():
+            slip = Slip.load(
+                preset,
+                **models,
+                device=device,
+                precision=precision,
+                proposer=proposer,
+                options=options,
+                overlap=overlap,
+                view=view,
+                progress=progress,
+            )
         progress("load models", 1, 1)
         _note_models(chosen, prompt)
         loaded = perf_counter()
         prediction = slip.segment(picture, prompt, progress)
 
     prediction = _timed(prediction, decode=decoded - start, models=loaded - decoded)
-    used = {"preset": preset, **asdict(chosen), **asdict(compute), "overlap": overlap, "view": view}
-    contents = plan.contents(picture, prediction, models=slip.models, options=used | asdict(options))
+    used = {"preset": preset, **asdict(chosen), **slip.computing, "overlap": overlap, "view": view}
+    used |= {"proposer": proposer, **asdict(options)}
+    contents = plan.contents(picture, prediction, models=slip.models, options=used)
     _emit(files.write(contents, plan.paths, overwrite=overwrite), prediction, to_stdout=not plan.masks)
     _conclude(prediction, perf_counter() - start)
 

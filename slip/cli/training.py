@@ -17,7 +17,7 @@ from slip.cli.training_arguments import NO_SEGMENTS, worker_count
 from slip.cli.training_display import display
 from slip.data.pictures import PictureSet
 from slip.data.sets import open_set
-from slip.device import Compute, resolve
+from slip.device import resolve, resolve_for_sam
 from slip.errors import UsageError
 from slip.evaluation.intervals import wilson
 from slip.models import check_proposer, load_proposer
@@ -55,7 +55,7 @@ class Lesson:
             if not resume:
                 run.check_free(overwrite=overwrite)
             compute = resolve(self.device, self.precision)
-            proposer = load_segmenter(self.segments, compute)
+            proposer = load_segmenter(self.segments, self.device, self.precision)
             data = self.read(run.folder)
             with display(run, data) as watch:
                 result = train(
@@ -117,12 +117,13 @@ def one_voice(folder: Path) -> Iterator[None]:
         raise
 
 
-def load_segmenter(segments: str, compute: Compute) -> Proposer | None:
+def load_segmenter(segments: str, device: Device, precision: Precision) -> Proposer | None:
     """The SAM that ``--segments`` names; None for none. Raises UsageError, WeightsError."""
     if segments == NO_SEGMENTS:
         return None
     options = propose_options(segments)
     check_proposer(segments, options)
+    compute = resolve_for_sam(segments, device, precision)
     with console.progress() as progress:
         return load_proposer(segments, options, compute, progress)
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from slip.errors import UsageError
-from slip.options import ProposeOptions
+from slip.options import PROPOSER, Points, ProposeOptions, ProposerName
 from slip.weights import catalogue
 
 SUFFIX = ".safetensors"
 """Of SLIP's own checkpoints."""
 
 
-def check_proposer(sam: str, options: ProposeOptions) -> None:
-    """Raise UsageError for a SAM that is neither a model nor a file, and for options out of range."""
+def check_proposer(sam: str, options: ProposeOptions, proposer: ProposerName = PROPOSER) -> None:
+    """Raise UsageError for a SAM that is neither a model nor a file, and as ``check_options`` does."""
     check_sam(sam)
-    check_options(options)
+    check_options(options, proposer)
 
 
 def check_sam(sam: str) -> None:
@@ -28,8 +29,17 @@ def check_sam(sam: str) -> None:
         )
 
 
-def check_options(options: ProposeOptions) -> None:
-    """Raise UsageError for an option out of its range."""
+def check_options(options: ProposeOptions, proposer: ProposerName = PROPOSER) -> None:
+    """Raise UsageError for an option out of its range, or that the proposer does not have."""
+    if options.points not in (known := get_args(Points)):
+        raise UsageError(f"points cannot be {options.points!r}; choose {', '.join(known)}")
+    if proposer not in (known := get_args(ProposerName)):
+        raise UsageError(f"proposer cannot be {proposer!r}; choose {', '.join(known)}")
+    if proposer == "reference" and options.points != "exhaustive":
+        raise UsageError(
+            f"the reference proposer asks every point, not {options.points} ones; "
+            "choose points exhaustive or proposer fast"
+        )
     if not 1 <= options.points_per_side <= 256:
         raise UsageError(f"points_per_side cannot be {options.points_per_side}; choose 1 to 256")
     if options.points_per_batch is not None and options.points_per_batch < 1:

@@ -16,8 +16,10 @@ from torch.nn.functional import normalize
 
 from slip.device import Compute
 from slip.errors import SlipWarning, UsageError, WeightsError
+from slip.images import resize
 from slip.models.checkpoint import State, built_in, is_torchscript, load_strictly, read_checkpoint, read_state
 from slip.models.checks import check_encoder, is_own_clip, named_clip
+from slip.models.dense import dense_features, dense_side
 from slip.types import Features, Image, Progress
 from slip.weights import catalogue, ensure, published
 
@@ -223,6 +225,18 @@ class ClipEncoder:
         with torch.inference_mode(), self._compute.autocast():
             features = self._model.encode_image((pixels - self._mean) / self._std)
         return _unit_rows(features)
+
+    def encode_dense(self, image: Image) -> Features:
+        """A ``uint8 (H, W, 3)`` RGB picture to ``float32 (h, w, D)``, a unit vector for each of h x w places.
+
+        The picture is squashed to a square. Raises UsageError for an image tower without such features.
+        """
+        side = dense_side(self._model.visual, self.image_size)
+        square = torch.tensor(resize(image, side, side)).to(self._compute.device)
+        pixels = square.permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode(), self._compute.autocast():
+            features = dense_features(self._model.visual, (pixels - self._mean) / self._std)
+        return _unit_rows(features[0])
 
     def encode_text(self, texts: Sequence[str]) -> Features:
         """Texts to ``float32 (M, D)`` with unit rows. Warns (SlipWarning) where one is cut."""

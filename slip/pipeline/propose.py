@@ -6,18 +6,27 @@ import cv2
 import numpy as np
 
 from slip.masks import resize_segment
-from slip.types import Image, Progress, Proposer, Segment
+from slip.types import Features, GuidedProposer, Image, Progress, Proposer, Segment
 
 
-def propose_segments(proposer: Proposer, image: Image, progress: Progress | None = None) -> list[Segment]:
+def propose_segments(
+    proposer: Proposer,
+    image: Image,
+    progress: Progress | None = None,
+    interest: Features | None = None,
+) -> list[Segment]:
     """Every segment that ``proposer`` finds in ``image``, in its order and at the image's size.
 
+    interest: ``float32 (h, w)`` over the whole picture: where a guided proposer is to look.
     image: ``uint8 (H, W, 3)`` RGB. One with a side longer than the proposer looks at is reduced to
     that for the search, and its segments are enlarged again: time and memory of a search grow
     with points x pixels, and pixels the network never sees add nothing.
     """
     working = _reduce(image, proposer.image_size)
-    segments = proposer.propose(working, progress)
+    if interest is not None and isinstance(proposer, GuidedProposer):
+        segments = proposer.propose_guided(working, interest, progress)
+    else:
+        segments = proposer.propose(working, progress)
     if working is image:
         return segments
     size = (image.shape[0], image.shape[1])

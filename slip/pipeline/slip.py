@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -18,6 +19,7 @@ from slip.options import (
     OVERLAP,
     PRESET,
     PRESETS,
+    PROPOSER,
     VIEW,
     Device,
     Overlap,
@@ -25,6 +27,7 @@ from slip.options import (
     Preset,
     PresetName,
     ProposeOptions,
+    ProposerName,
     View,
     propose_options,
 )
@@ -32,13 +35,26 @@ from slip.pipeline.crops import crop_views
 from slip.pipeline.overlap import drop_overlaps
 from slip.pipeline.propose import propose_segments
 from slip.pipeline.rank import rank_segments
-from slip.types import Encoder, Features, Prediction, Progress, Proposals, Proposer
+from slip.types import (
+    DenseEncoder,
+    Encoder,
+    Features,
+    GuidedProposer,
+    Image,
+    Prediction,
+    Progress,
+    Proposals,
+    Proposer,
+)
 
 if TYPE_CHECKING:
     from slip.device import Compute
 
 CROPS_PER_BATCH = 32
 """Crops made and encoded together; bounds the memory, and progress moves after each batch."""
+
+TEXTS_KEPT = 1024
+"""Prompts whose features are kept, the latest ones: a few megabytes."""
 
 
 class Slip:
@@ -61,8 +77,11 @@ class Slip:
         self.overlap: Final = overlap
         self.view: Final = view
         self.compute: Compute | None = None
-        """Device and precision of the models, where ``load`` chose them."""
+        """Device and precision of the encoder, where ``load`` chose them."""
+        self.sam_compute: Compute | None = None
+        """Those of the proposer."""
         self._features: WeakKeyDictionary[Proposals, Features] = WeakKeyDictionary()
+        self._text_features = lru_cache(TEXTS_KEPT)(lambda prompt: encoder.encode_text([prompt])[0])
 
     @classmethod
     def load(
@@ -74,6 +93,7 @@ class Slip:
         clip_weights: str | None = None,
         device: Device = "auto",
         precision: Precision = "auto",
+        proposer: ProposerName = PROPOSER,
         options: ProposeOptions | None = None,
         overlap: Overlap = OVERLAP,
         view: View = VIEW,
@@ -84,24 +104,25 @@ class Slip:
         sam: ``vit_b``, ``vit_l``, ``vit_h``, ``tiny`` or the path of a checkpoint.
         clip: ``tiny``, an open_clip architecture or the path of a checkpoint.
         clip_weights: a tag of the catalogue or a path, for ``clip``.
+        proposer: ``fast``, or ``reference``, segment_anything's own generator, which asks every point.
         options: how SAM is asked; by default as suits it.
 
         Raises UsageError for values that cannot be used, WeightsError for weights that cannot
         be had.
         """
         chosen = choose_models(preset, sam=sam, clip=clip, clip_weights=clip_weights)
-        options = options or propose_options(chosen.sam)
+        options = options or propose_options(chosen.sam, proposer)
         _check_choices(overlap, view)
-        from slip.device import resolve
+        from slip.device import resolve, resolve_for_sam
         from slip.models import check_encoder, check_proposer, load_encoder, load_proposer
 
-        check_proposer(chosen.sam, options)
+        check_proposer(chosen.sam, options, proposer)
         check_encoder(chosen.clip, chosen.clip_weights)
-        compute = resolve(device, precision)
-        proposer = load_proposer(chosen.sam, options, compute, progress)
+        compute, sam_compute = resolve(device, precision), resolve_for_sam(chosen.sam, device, precision)
+        sam_proposer = load_proposer(chosen.sam, options, sam_compute, progress, proposer)
         encoder = load_encoder(chosen.clip, chosen.clip_weights, compute, progress)
-        slip = cls(proposer, encoder, overlap=overlap, view=view)
-        slip.compute = compute
+        slip = cls(sam_proposer, encoder, overlap=overlap, view=view)
+        slip.compute, slip.sam_compute = compute, sam_compute
         return slip
 
     @property
@@ -109,45 +130,77 @@ class Slip:
         """The names of the models in use, ``sam`` and ``clip``."""
         return {"sam": self.proposer.name, "clip": self.encoder.name}
 
+    @property
+    def computing(self) -> dict[str, str]:
+        """For reports: ``device``, ``precision`` and ``sam_precision``; empty where ``load`` chose none."""
+        if self.compute is None or self.sam_compute is None:
+            return {}
+        return {**asdict(self.compute), "sam_precision": self.sam_compute.precision}
+
     def segment(self, image: Source, prompt: str, progress: Progress | None = None) -> Prediction:
         """The segments of a picture ranked against ``prompt``, best first; perhaps none.
 
         Raises UsageError for an empty prompt, ImageError for a picture that cannot be read.
         """
         check_prompt(prompt)
-        return self.rank(self.propose(image, progress), prompt, progress)
+        return self.rank(self.propose(image, progress, prompt), prompt, progress)
 
     def segment_each(
         self, image: Source, prompts: Sequence[str], progress: Progress | None = None
     ) -> list[Prediction]:
         """``segment`` for each of ``prompts``, in their order, for the price of one search.
 
+        A guided proposer searches for each of them.
+
         Raises UsageError for an empty prompt, ImageError for a picture that cannot be read.
         """
         for prompt in prompts:
             check_prompt(prompt)
+        if self._guided:
+            return [self.segment(image, prompt, progress) for prompt in prompts]
         proposals = self.propose(image, progress)
         return [self.rank(proposals, prompt, progress) for prompt in prompts]
 
-    def propose(self, image: Source, progress: Progress | None = None) -> Proposals:
+    def propose(
+        self, image: Source, progress: Progress | None = None, prompt: str | None = None
+    ) -> Proposals:
         """Every segment of a picture, for any number of prompts.
 
-        Raises ImageError for a picture that cannot be read.
+        prompt: where a guided proposer is to look; the segments are then few, and meant for this prompt.
+        Other proposers take no notice of it, and a guided one without it looks everywhere.
+
+        Raises ImageError for a picture that cannot be read, UsageError for an encoder that cannot guide.
         """
         timings: dict[str, float] = {}
         with _timed(timings, "decode"):
             pixels = load_image(image)
+        interest = None
+        if self._guided and prompt is not None:
+            with _timed(timings, "guide"):
+                interest = self._interest(pixels, prompt)
         with _timed(timings, "propose"):
-            found = propose_segments(self.proposer, pixels, progress)
+            found = propose_segments(self.proposer, pixels, progress, interest)
         with _timed(timings, "overlap"):
             kept = drop_overlaps(found, self.overlap)
         return Proposals(pixels, tuple(kept), len(found), timings)
+
+    @property
+    def _guided(self) -> bool:
+        return isinstance(self.proposer, GuidedProposer) and self.proposer.guided
+
+    def _interest(self, image: Image, prompt: str) -> Features:
+        """How similar every place of a picture is to a prompt: ``float32 (h, w)``."""
+        if not isinstance(self.encoder, DenseEncoder):
+            raise UsageError(f"{self.encoder.name} cannot guide the points; choose --points adaptive")
+        interest: Features = self.encoder.encode_dense(image) @ self._text_features(prompt)
+        return interest
 
     def rank(self, proposals: Proposals, prompt: str, progress: Progress | None = None) -> Prediction:
         """The segments of ``proposals`` ranked against ``prompt``, best first.
 
         The crops are encoded at the first prompt and reused at later ones, for as long as
-        ``proposals`` lives. The timings are those of the proposals and of this call.
+        ``proposals`` lives; so is the text of a prompt that was asked before, of any picture. The
+        timings are those of the proposals and of this call.
 
         Raises UsageError for an empty prompt.
         """
@@ -157,7 +210,7 @@ class Slip:
         if segments:
             image_features = self._image_features(proposals, timings, progress)
             with _timed(timings, "encode"):
-                text_features = self.encoder.encode_text([prompt])[0]
+                text_features = self._text_features(prompt)
             with _timed(timings, "rank"):
                 segments = rank_segments(segments, image_features, text_features)
         height, width = proposals.image.shape[:2]

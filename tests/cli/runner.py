@@ -24,7 +24,7 @@ PRELOADED = [
     "slip.evaluation.report",
     "slip.pipeline.slip",
     "slip.outputs",
-    "slip.models.sam",
+    "slip.models.sam.proposer",
     "slip.models.clip",
     "slip.training.finetune",
     "slip.training.judge",

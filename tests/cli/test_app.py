@@ -18,16 +18,13 @@ Outcome = tuple[int, str, str]
 def outcome(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: BaseException
 ) -> Outcome:
-    """What main() makes of an error: exit code, stdout, stderr."""
+    """What the command makes of an error: exit code, stdout, stderr."""
 
     def app(**options: object) -> None:
         raise error
 
     monkeypatch.setattr(cli, "app", app)
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, *capfd.readouterr()
+    return cli.run(), *capfd.readouterr()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +63,7 @@ def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch, error: Exception) 
 
     monkeypatch.setattr(cli, "app", app)
     with pytest.raises(type(error)):
-        cli.main()
+        cli.run()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")

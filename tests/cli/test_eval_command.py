@@ -152,7 +152,7 @@ def test_killed_and_run_again(tmp_path: Path, tiny_models: list[str]) -> None:
 
 def interrupt_later() -> None:
     """Ctrl-C while the second composite is searched."""
-    from slip.models.sam import SamProposer
+    from slip.models.sam.proposer import SamProposer
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     search, seen = SamProposer.propose, []
@@ -183,6 +183,8 @@ def test_another_configuration_is_refused(tmp_path: Path, tiny_models: list[str]
     for change, says in (
         (["--seed", "1"], "seed 0, not 1"),
         (["--view", "blur"], "view black, not blur"),
+        (["--proposer", "reference"], "proposer fast, not reference"),
+        (["--points", "exhaustive"], "proposals {"),
         (["--judge", models / "judge"], "judge null, not {"),
         (["--split", "all"], "split {"),
     ):
@@ -190,6 +192,18 @@ def test_another_configuration_is_refused(tmp_path: Path, tiny_models: list[str]
         assert (done.code, done.stderr.count("\n")) == (2, 1), done.stderr
         assert "'eval-critters' holds an evaluation with" in done.stderr and says in done.stderr
     assert {path.name: path.read_bytes() for path in (tmp_path / "eval-critters").iterdir()} == before
+
+
+def test_trials_of_another_proposer_are_not_gone_on_with(tmp_path: Path, tiny_models: list[str]) -> None:
+    assert run_warm(*wanted(tiny_models, count=1), cwd=tmp_path).code == 0
+    path = tmp_path / "eval-critters" / "run.json"
+    told = json.loads(path.read_text())
+    assert (told.pop("proposer"), told["proposals"].pop("points")) == ("fast", "adaptive")
+    assert told["sam_precision"] != "auto"
+    path.write_text(json.dumps(told))  # as it was when there was one proposer
+    done = run_warm(*wanted(tiny_models, count=1), cwd=tmp_path)
+    assert (done.code, done.stderr.count("\n")) == (2, 1)
+    assert "proposer null, not fast" in done.stderr
 
 
 def test_without_a_judge_and_with_the_built_in_models(tmp_path: Path) -> None:

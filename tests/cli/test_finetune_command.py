@@ -142,7 +142,7 @@ def find_quarters() -> None:
     """The smallest SAM finds nothing that makes sense; here it finds the middle of every quarter."""
     from fakes import segment_from
 
-    from slip.models.sam import SamProposer
+    from slip.models.sam.proposer import SamProposer
 
     def propose(_self: object, image: np.ndarray, _progress: object = None) -> list[object]:
         height, width = image.shape[:2]

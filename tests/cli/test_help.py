@@ -86,7 +86,8 @@ def test_defaults_are_those_of_the_options(tmp_path: Path) -> None:
         f"({usual.points_per_side})",
         f"({usual.pred_iou_thresh}, tiny {tiny.pred_iou_thresh})",
         f"({usual.stability_thresh}, tiny {tiny.stability_thresh})",
-        *(options.PRESET, options.OVERLAP, options.VIEW, options.MAX_MEGAPIXELS),
+        f"({usual.points}, exhaustive with --proposer reference)",
+        *(options.PRESET, options.PROPOSER, options.OVERLAP, options.VIEW, options.MAX_MEGAPIXELS),
     ]
     assert [value for value in shown if f"[default: {value}]" not in text] == []
     assert f"{options.TOP_K} in the JSON" in text

@@ -28,7 +28,7 @@ def while_reading() -> None:
 
 
 def in_the_search() -> None:
-    from slip.models.sam import SamProposer
+    from slip.models.sam.proposer import SamProposer
 
     heed()
     SamProposer.propose = interrupt

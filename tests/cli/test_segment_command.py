@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from cli.runner import run, run_python, run_warm
+from cli.runner import run_python, run_warm
 
 import slip
 from slip.masks import decode_rle
@@ -40,7 +40,8 @@ def scene(tmp_path: Path) -> Path:
 
 def test_every_result(scene: Path, tiny_models: list[str]) -> None:
     asked = ["--overlay", "--cutout", "--all-segments", "--top-k", "2"]
-    done = run("segment", "scene.png", "a red box", *asked, *tiny_models, *EVERY_SEGMENT, cwd=scene.parent)
+    wanted = ["a red box", *asked, *tiny_models, *EVERY_SEGMENT]
+    done = run_warm("segment", "scene.png", *wanted, cwd=scene.parent)
     assert done.code == 0, done.stderr
     assert done.lines[0] == "scene.mask.png"
     assert {line for line in done.lines if not (scene.parent / line).is_file()} == set()
@@ -56,7 +57,8 @@ def test_every_result(scene: Path, tiny_models: list[str]) -> None:
     assert report["version"] == slip.__version__
     used = {"preset": "base", "sam": tiny_models[1], "clip": tiny_models[3], "points_per_side": 4}
     assert used.items() <= report["options"].items()
-    assert {"auto", None}.isdisjoint(report["options"][name] for name in ("device", "precision"))
+    computing = ("device", "precision", "sam_precision")
+    assert {"auto", None}.isdisjoint(report["options"][name] for name in computing)
     for kind, mode in (("mask", "L"), ("overlay", "RGB"), ("cutout", "RGBA")):
         with PIL.Image.open(scene.parent / f"scene.{kind}.png") as picture:
             assert (picture.mode, picture.size) == (mode, SIZE)
@@ -77,6 +79,38 @@ def test_from_pipe_to_pipe(scene: Path, tiny_models: list[str]) -> None:
     assert done.code == 0, done.stderr
     assert PIL.Image.open(io.BytesIO(done.stdout)).size == SIZE
     assert [path.name for path in scene.parent.iterdir()] == ["scene.png"]
+
+
+@pytest.mark.parametrize("command", [["segment", "scene.png", "x", "--json"], ["masks", "scene.png"]])
+@pytest.mark.parametrize(
+    ("wanted", "used"),
+    [
+        ([], ("fast", "adaptive")),
+        (["--points", "exhaustive"], ("fast", "exhaustive")),
+        (["--proposer", "reference"], ("reference", "exhaustive")),
+        (["--proposer", "reference", "--points", "exhaustive"], ("reference", "exhaustive")),
+    ],
+    ids=str,
+)
+def test_the_search_is_chosen_and_told(
+    scene: Path, tiny_models: list[str], command: list[str], wanted: list[str], used: tuple[str, str]
+) -> None:
+    models = tiny_models if command[0] == "segment" else tiny_models[:2]
+    prepare = partial(forbid_search_by, "fast" if used[0] == "reference" else "reference")
+    done = run_warm(*command, *models, *EVERY_SEGMENT, *wanted, cwd=scene.parent, prepare=prepare)
+    assert done.code == 0, done.stderr
+    told = json.loads((scene.parent / done.lines[-1]).read_text())["options"]
+    assert (told["proposer"], told["points"]) == used
+
+
+def forbid_search_by(proposer: str) -> None:
+    from slip.models.sam.proposer import SamProposer
+    from slip.models.sam.reference import ReferenceProposer
+
+    def search(*_: object) -> None:
+        raise AssertionError(f"searched by {proposer}")
+
+    (SamProposer if proposer == "fast" else ReferenceProposer).propose = search
 
 
 def test_nothing_found(scene: Path, tiny_models: list[str]) -> None:

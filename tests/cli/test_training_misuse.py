@@ -214,12 +214,11 @@ def test_what_can_be_told_at_once_waits_for_no_network_library(tmp_path: Path) -
     draw_shapes(tmp_path / "shapes", each=1)
     told = [row.arguments for row in [*PLACES, *VALUES] if row.name in AT_ONCE]
     code = f"""
-import contextlib, sys
-from slip.cli.app import main
+import sys
+from slip.cli.app import run
 for arguments in {told!r}:
     sys.argv = ["slip", *arguments]
-    with contextlib.suppress(SystemExit):
-        main()
+    run()
 print(*{{"torch", "open_clip"}} & set(sys.modules))
 """
     done = run_python(code, cwd=tmp_path)

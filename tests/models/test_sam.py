@@ -1,6 +1,7 @@
+"""Building and loading SAM; small ones first, then official checkpoints."""
+
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,52 +9,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from models.toy_sam import ALL, TOY, check_same, picture, shaken, toy
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 
 from slip.device import Compute
 from slip.errors import UsageError, WeightsError
-from slip.masks import decode_rle
-from slip.models import check_proposer, checkpoint, load_proposer
+from slip.masks import decode_rle, segment_of
+from slip.models import checkpoint, load_proposer
 from slip.models.checkpoint import save_checkpoint
-from slip.models.sam import SamProposer, build_sam, load_sam, name_of
-from slip.options import ProposeOptions
+from slip.models.sam import build_sam, load_sam, name_of, proposer
+from slip.models.sam.proposer import SamProposer
 
 CPU = Compute("cpu", "fp32")
-TINY = {
-    "image_size": 64,
-    "patch_size": 8,
-    "embed_dim": 16,
-    "depth": 2,
-    "num_heads": 2,
-    "mlp_ratio": 2.0,
-    "window_size": 4,
-    "global_attn_indexes": [1],
-    "use_rel_pos": True,
-    "out_chans": 32,
-    "mask_in_chans": 8,
-    "decoder_depth": 1,
-    "decoder_heads": 2,
-    "decoder_mlp_dim": 32,
-    "iou_head_depth": 2,
-    "iou_head_hidden_dim": 16,
-}
-ALL = ProposeOptions(points_per_side=4, pred_iou_thresh=0.0, stability_thresh=0.0, points_per_batch=6)
-
-
-def randomised(build, *args):
-    """A new SAM with random tensors, also where they start as zeros or ones; its masks differ by point."""
-    torch.manual_seed(2)
-    sam, noise = build(*args), torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for name, tensor in sam.state_dict().items():
-            tensor += 0.1 * torch.randn(tensor.shape, generator=noise)
-            if "output_hypernetworks" in name and ".layers.2." in name:
-                tensor *= 0.0 if name.endswith("bias") else 100.0
-    return sam
-
-
-def picture(height, width, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def same_state(a, b):
@@ -61,29 +28,16 @@ def same_state(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def check_same_segments(segments, records):
-    """Segments are the generator's records, in its order."""
-    records = [record for record in records if decode_rle(record["segmentation"]).any()]
-    assert len(segments) == len(records) > 1
-    for segment, record in zip(segments, records, strict=True):
-        assert np.array_equal(segment.mask, decode_rle(record["segmentation"]))
-        assert segment.predicted_iou == record["predicted_iou"]
-        assert segment.stability == record["stability_score"]
-
-
-# Small SAMs
-
-
 @pytest.fixture(scope="module")
-def tiny():
-    return randomised(build_sam, TINY)
+def small():
+    return toy()
 
 
-def test_build_sam_takes_its_own_sizes(tiny):
-    assert tiny.image_encoder.img_size == 64
-    assert tiny.prompt_encoder.image_embedding_size == (8, 8)
-    assert not tiny.training
-    assert all(parameter.device.type == "cpu" for parameter in tiny.parameters())
+def test_build_sam_takes_its_own_sizes(small):
+    assert small.image_encoder.img_size == 64
+    assert small.prompt_encoder.image_embedding_size == (8, 8)
+    assert not small.training
+    assert all(parameter.device.type == "cpu" for parameter in small.parameters())
 
 
 def without(config, key):
@@ -92,7 +46,7 @@ def without(config, key):
 
 @pytest.mark.parametrize(
     "config",
-    [without(TINY, "depth"), {**TINY, "more": 1}, {**TINY, "depth": "two"}, {**TINY, "patch_size": 0}, {}],
+    [without(TOY, "depth"), {**TOY, "more": 1}, {**TOY, "depth": "two"}, {**TOY, "patch_size": 0}, {}],
 )
 def test_build_sam_refuses_other_configurations(config):
     with pytest.raises(WeightsError, match="not a configuration of SAM") as error:
@@ -100,20 +54,20 @@ def test_build_sam_refuses_other_configurations(config):
     assert "\n" not in str(error.value)
 
 
-def test_a_checkpoint_loads(tiny, tmp_path, monkeypatch):
+def test_a_checkpoint_loads(small, tmp_path, monkeypatch):
     path = tmp_path / "sam_tiny.safetensors"
-    save_checkpoint(path, "sam", TINY, tiny.half().state_dict())
-    tiny.float()
+    save_checkpoint(path, "sam", TOY, small.half().state_dict())
+    small.float()
     monkeypatch.setattr(checkpoint, "ASSETS", tmp_path)
     for source in (str(path), "tiny"):
-        assert same_state(load_sam(source), tiny)
+        assert same_state(load_sam(source), small)
     proposer = load_proposer("tiny", ALL, CPU)
     assert proposer.name == "sam/tiny" and proposer.propose(picture(48, 64))
 
 
-def test_a_checkpoint_that_its_configuration_does_not_fit(tiny, tmp_path):
+def test_a_checkpoint_that_its_configuration_does_not_fit(small, tmp_path):
     path = tmp_path / "toy.safetensors"
-    save_checkpoint(path, "sam", {**TINY, "embed_dim": 32}, tiny.state_dict())
+    save_checkpoint(path, "sam", {**TOY, "embed_dim": 32}, small.state_dict())
     with pytest.raises(
         WeightsError, match=r"does not fit the SAM of its configuration: image_encoder\.pos_embed"
     ):
@@ -134,99 +88,14 @@ def test_unknown_names_are_listed(source):
         load_sam(source)
 
 
-# Proposing
-
-
-@pytest.mark.parametrize("size", [(48, 64), (64, 64), (128, 32)])
-def test_segments_are_those_of_the_library(tiny, size):
-    image = picture(*size)
-    reference = SamAutomaticMaskGenerator(
-        tiny,
-        points_per_side=4,
-        points_per_batch=6,
-        pred_iou_thresh=0.0,
-        stability_score_thresh=0.0,
-        output_mode="uncompressed_rle",
-    )
-    check_same_segments(SamProposer(tiny, ALL, CPU, "toy").propose(image), reference.generate(image))
-
-
-def test_thresholds_drop_segments(tiny):
-    image = picture(48, 64)
-    everything = SamProposer(tiny, ALL, CPU, "toy").propose(image)
-    most = max(segment.stability for segment in everything)
-    fewer = SamProposer(tiny, replace(ALL, stability_thresh=most), CPU, "toy").propose(image)
-    assert 0 < len(fewer) < len(everything)
-    assert all(segment.stability >= most for segment in fewer)
-
-
-def test_proposing_is_repeatable_and_tells_its_progress(tiny):
-    proposer, seen = SamProposer(tiny, ALL, CPU, "toy"), []
-    first = proposer.propose(picture(48, 64), lambda *step: seen.append(step))
-    again = proposer.propose(picture(48, 64))
-    assert seen == [("propose", done, 16) for done in (0, 6, 12, 16)]
-    assert [segment.box for segment in first] == [segment.box for segment in again]
-
-
-def test_bfloat16_gives_finite_floats(tiny):
-    segments = SamProposer(tiny, ALL, Compute("cpu", "bf16"), "toy").propose(picture(48, 64))
-    assert segments
-    for segment in segments:
-        for value in (segment.predicted_iou, segment.stability):
-            assert type(value) is float and math.isfinite(value)
-
-
-@pytest.mark.filterwarnings("error", "ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 1), (1, 2000), (2000, 1), (2, 3)])
-def test_pictures_of_one_row_or_pixel(tiny, size):
-    for segment in SamProposer(tiny, ALL, CPU, "toy").propose(picture(*size)):
-        assert segment.image_size == size and segment.area > 0
-
-
-@pytest.mark.filterwarnings("error", "ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("logit", [-20.0, -0.5, float("nan")])
-def test_empty_masks_are_dropped(logit):
-    sam = randomised(build_sam, TINY)
-    sam.postprocess_masks = lambda masks, *sizes: torch.full((*masks.shape[:2], 8, 8), logit)
-    assert SamProposer(sam, ALL, CPU, "toy").propose(picture(8, 8)) == []
-
-
-def test_points_are_float32_for_devices_without_float64(tiny):
-    proposer, seen = SamProposer(tiny, ALL, CPU, "toy"), []
-    predictor = proposer._generator.predictor
-    predict = predictor.predict_torch
-    predictor.predict_torch = lambda points, *rest, **more: (
-        seen.append(points) or predict(points, *rest, **more)
-    )
-    proposer.propose(picture(48, 64))
-    assert seen and all(points.dtype == torch.float32 for points in seen)
-
-
-@pytest.mark.parametrize(
-    ("option", "values"),
-    [
-        ("points_per_side", (0, -1, 257)),
-        ("points_per_batch", (0, -1)),
-        ("pred_iou_thresh", (-0.1, 1.1, float("nan"))),
-        ("stability_thresh", (-0.1, 1.1, float("inf"))),
-    ],
-)
-def test_options_out_of_range_are_refused(tiny, option, values):
-    for value in values:
-        options = replace(ProposeOptions(), **{option: value})
-        with pytest.raises(UsageError, match=f"{option} cannot be {value}"):
-            check_proposer("vit_b", options)
-        with pytest.raises(UsageError, match=f"{option} cannot be {value}"):
-            SamProposer(tiny, options, CPU, "toy")
-
-
 # Official checkpoints: the real architecture with random weights, in the published format
 
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
     path = tmp_path_factory.mktemp("sam") / "sam_vit_b.pth"
-    torch.save(randomised(sam_model_registry["vit_b"]).state_dict(), path)
+    torch.manual_seed(2)
+    torch.save(shaken(sam_model_registry["vit_b"]()).state_dict(), path)
     yield path
     path.unlink()
 
@@ -255,10 +124,10 @@ def test_official_weights_predict_as_in_the_library(pair):
         assert np.array_equal(ours, theirs) and np.ptp(ours) > 0
 
 
-def test_official_weights_propose_as_in_the_library(pair):
+def test_official_weights_propose_as_in_the_library(pair, monkeypatch):
     ours, theirs = pair
     image = picture(48, 64)
-    reference = SamAutomaticMaskGenerator(
+    generator = SamAutomaticMaskGenerator(
         theirs,
         points_per_side=2,
         pred_iou_thresh=0.0,
@@ -266,13 +135,19 @@ def test_official_weights_propose_as_in_the_library(pair):
         box_nms_thresh=1.0,
         output_mode="uncompressed_rle",
     )
-    proposer = SamProposer(ours, replace(ALL, points_per_side=2), CPU, "toy")
-    proposer._generator.box_nms_thresh = 1.0  # random masks all fill the frame
-    check_same_segments(proposer.propose(image), reference.generate(image))
+    monkeypatch.setattr(proposer, "BOX_NMS", 1.0)  # random masks all fill the frame
+    segments = (
+        segment_of(decode_rle(each["segmentation"]), each["predicted_iou"], each["stability_score"])
+        for each in generator.generate(image)
+    )
+    expected = [segment for segment in segments if segment is not None]
+    assert len(expected) > 4
+    found = SamProposer(ours, replace(ALL, points_per_side=2), CPU, "toy").propose(image)
+    check_same(found, expected)
 
 
 def test_a_catalogued_name_must_hold_its_architecture(official, monkeypatch):
-    monkeypatch.setattr("slip.models.sam.ensure", lambda name, progress: official)
+    monkeypatch.setattr("slip.models.sam.load.ensure", lambda name, progress: official)
     with pytest.raises(WeightsError, match="holds vit_b; expected the weights of vit_h"):
         load_sam("vit_h")
 

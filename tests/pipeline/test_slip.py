@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -12,7 +13,8 @@ import pytest
 from fakes import COLOURS, FakeEncoder, FakeProposer
 
 from slip import ImageError, Prediction, Slip, UsageError
-from slip.options import OVERLAP, PROPOSE, VIEW, Preset, ProposeOptions
+from slip.device import Compute
+from slip.options import OVERLAP, PROPOSE, PROPOSER, VIEW, Preset, ProposeOptions
 from slip.pipeline.slip import CROPS_PER_BATCH, choose_models
 from slip.types import Segmenter
 
@@ -84,6 +86,24 @@ def test_one_search_serves_many_prompts(slip):
     assert len(slip.proposer.seen) == 1
     assert slip.encoder.batches == [3]
     assert slip.encoder.texts == list(COLOURS)
+
+
+def test_a_prompt_is_encoded_once(slip):
+    first = slip.segment(scene(), "red")
+    again, turned = slip.segment(scene(), "red"), slip.segment(scene()[:, ::-1], "red")
+    slip.segment(scene(), "red ")
+    assert slip.encoder.texts == ["red", "red "]
+    assert [segment.score for segment in first.segments] == [segment.score for segment in again.segments]
+    assert turned.best.box.x1 == 31
+
+
+def test_the_latest_prompts_are_kept(slip, monkeypatch):
+    monkeypatch.setattr("slip.pipeline.slip.TEXTS_KEPT", 2)
+    slip = Slip(FakeProposer(), FakeEncoder())
+    proposals = slip.propose(scene())
+    for prompt in ("red", "blue", "red", "green", "red", "blue"):
+        assert slip.rank(proposals, prompt).prompt == prompt
+    assert slip.encoder.texts == ["red", "blue", "green", "blue"]
 
 
 def test_each_prompt_is_answered_for_the_price_of_one_search(slip):
@@ -173,7 +193,8 @@ def test_timings_name_every_stage(slip):
 
 
 def test_models_are_named(slip):
-    assert slip.compute is None
+    assert slip.compute is slip.sam_compute is None
+    assert slip.computing == {}
     assert slip.models == {"sam": "fake-sam", "clip": "fake-clip"}
 
 
@@ -216,9 +237,10 @@ def registry(monkeypatch):
     """What ``Slip.load`` asked of the device and model modules, none of which load anything."""
     asked = []
     device = types.ModuleType("slip.device")
-    device.resolve = lambda *wanted: asked.append(wanted) or "compute"
+    device.resolve = lambda *wanted: asked.append(wanted) or Compute(wanted[0], "fp32")
+    device.resolve_for_sam = lambda *wanted: asked.append(wanted) or Compute(wanted[1], "bf16")
     models = types.ModuleType("slip.models")
-    models.check_proposer = lambda sam, options: None
+    models.check_proposer = lambda sam, options, proposer: None
     models.check_encoder = lambda clip, clip_weights: None
     models.named_clip = lambda clip: clip
     models.load_proposer = lambda *wanted: asked.append(wanted) or FakeProposer()
@@ -232,11 +254,13 @@ def test_load_asks_for_the_models_of_the_preset(registry):
     slip = Slip.load("base")
     assert registry == [
         ("auto", "auto"),
-        ("vit_b", PROPOSE, "compute", None),
-        ("ViT-B-32", "openai", "compute", None),
+        ("vit_b", "auto", "auto"),
+        ("vit_b", PROPOSE, Compute("auto", "bf16"), None, PROPOSER),
+        ("ViT-B-32", "openai", Compute("auto", "fp32"), None),
     ]
     assert (slip.overlap, slip.view) == (OVERLAP, VIEW)
-    assert slip.compute == "compute"
+    assert (slip.compute, slip.sam_compute) == (Compute("auto", "fp32"), Compute("auto", "bf16"))
+    assert slip.computing == {"device": "auto", "precision": "fp32", "sam_precision": "bf16"}
     assert slip.segment(scene(), "red").found
 
 
@@ -249,6 +273,7 @@ def test_load_passes_on_every_override(registry):
         clip_weights="yfcc",
         device="cpu",
         precision="fp32",
+        proposer="reference",
         options=options,
         overlap="none",
         view="blur",
@@ -256,10 +281,16 @@ def test_load_passes_on_every_override(registry):
     )
     assert registry == [
         ("cpu", "fp32"),
-        ("my.pth", options, "compute", progress),
-        ("RN50", "yfcc", "compute", progress),
+        ("my.pth", "cpu", "fp32"),
+        ("my.pth", options, Compute("cpu", "bf16"), progress, "reference"),
+        ("RN50", "yfcc", Compute("cpu", "fp32"), progress),
     ]
     assert (slip.overlap, slip.view) == ("none", "blur")
+
+
+def test_the_reference_asks_every_point(registry):
+    Slip.load("base", proposer="reference")
+    assert registry[2][1] == replace(PROPOSE, points="exhaustive")
 
 
 @pytest.mark.parametrize("bad", [{"overlap": "soft"}, {"view": "red"}, {"clip": "RN50"}])
@@ -275,7 +306,16 @@ MISUSES = {
     "weights of tiny": ({"clip": "tiny", "clip_weights": "openai"}, "tiny brings its weights"),
     "path too long": ({"clip_weights": "x" * 5000}, "has no weights"),
     "SAM": ({"sam": "vit_x"}, "SAM 'vit_x' is neither a model nor a file"),
+    "proposer": ({"proposer": "slow"}, "proposer cannot be 'slow'; choose fast, reference"),
+    "points of the reference": (
+        {"proposer": "reference", "options": PROPOSE},
+        "the reference proposer asks every point, not adaptive ones; choose points exhaustive",
+    ),
     "options": ({"options": ProposeOptions(points_per_side=0)}, "points_per_side cannot be 0"),
+    "points": (
+        {"options": ProposeOptions(points="some")},
+        "points cannot be 'some'; choose adaptive, exhaustive",
+    ),
 }
 
 
@@ -291,11 +331,14 @@ def test_misuse_is_told_before_anything_is_loaded(wish, message, monkeypatch, tm
         Slip.load("base", **wish)
 
 
+AT_ONCE = [wish for name, (wish, _) in MISUSES.items() if "options" not in wish and name != "architecture"]
+
+
 def test_most_misuse_needs_no_torch():
     code = f"""
 import sys
 from slip import Slip, UsageError
-for wish in {[wish for name, (wish, _) in MISUSES.items() if name not in ("architecture", "options")]!r}:
+for wish in {AT_ONCE!r}:
     try:
         Slip.load("base", **wish)
     except UsageError:
@@ -303,4 +346,4 @@ for wish in {[wish for name, (wish, _) in MISUSES.items() if name not in ("archi
 assert not {{"torch", "open_clip"}} & sys.modules.keys()
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["told"] * 4
+    assert done.stdout.split() == ["told"] * len(AT_ONCE)

@@ -11,6 +11,7 @@ Kirillov et al. 2023, appendix A. Three changes, none of which changes a result 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 import torch
@@ -140,7 +141,7 @@ class PointDecoder:
     def _attend_to_view(self, attention: Any, tokens: Tensor, view: View) -> Tensor:
         """Tokens to the pixels that all points share."""
         queries = self._split(attention.q_proj(tokens))
-        queries = _by_head(queries * queries.shape[-1] ** -0.5)
+        queries = _by_head(queries / sqrt(queries.shape[-1]))
         found = (queries.to(self._dtype) @ view.keys.transpose(1, 2)).softmax(-1) @ view.values
         joined = found.float().transpose(0, 1).reshape(*tokens.shape[:2], -1)
         projected: Tensor = attention.out_proj(joined)
@@ -153,7 +154,7 @@ class PointDecoder:
         values' bias passes through it whole.
         """
         queries = self._split(attention.q_proj(tokens))
-        queries = queries * queries.shape[-1] ** -0.5
+        queries = queries / sqrt(queries.shape[-1])
         probes = torch.einsum("bthd,hdc->bhtc", queries, self._weight(attention.k_proj)).flatten(1, 2)
         scores = probes.to(self._dtype) @ placed.transpose(1, 2)
         means = (scores.softmax(-1) @ pixels).float().view(len(tokens), self._heads, tokens.shape[1], -1)
@@ -177,7 +178,7 @@ class PointDecoder:
     def _keys(self, attention: Any, tokens: Tensor) -> Tensor:
         """Keys of tokens that pixels ask, ``(B, T, h, d)``, scaled as the scores are."""
         keys = self._split(attention.k_proj(tokens))
-        return keys * keys.shape[-1] ** -0.5
+        return keys / sqrt(keys.shape[-1])
 
     def _upscaled(self, pixels: Tensor) -> Tensor:
         """``(B, N, C)`` to ``(B, 16 N, C / 8)``: every pixel four by four, in two steps of two by two."""

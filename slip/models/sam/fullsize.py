@@ -75,6 +75,8 @@ class FullSize:
     ) -> Found | None:
         """Pixels above the looser threshold all lie within the reach of ``rows`` and ``columns``."""
         down, across = self._rows.window(*rows), self._columns.window(*columns)
+        if down is None or across is None:
+            return None
         full = down.weights @ logits[down.low, across.low] @ across.weights.T
         strict = torch.count_nonzero(full > self._threshold + STABILITY_OFFSET)
         loose = torch.count_nonzero(full > self._threshold - STABILITY_OFFSET)
@@ -112,9 +114,15 @@ class _Axis:
         """How many of the small pixels show the picture; the rest are padding."""
         self._table = table.to(device)
 
-    def window(self, start: int, end: int) -> _Window:
-        """Every pixel of the picture that the small ones ``start`` to ``end`` (exclusive) touch."""
-        first, last = self._touching[start][0], self._touching[end - 1][1]
+    def window(self, start: int, end: int) -> _Window | None:
+        """Every pixel of the picture that the small ones ``start`` to ``end`` (exclusive) touch.
+
+        None where they touch none: of pictures smaller than the logits, many are skipped.
+        """
+        touching = [pixels for pixels in self._touching[start:end] if pixels[1]]
+        if not touching:
+            return None
+        first, last = touching[0][0], touching[-1][1]
         low = slice(self._touched[first][0], self._touched[last - 1][1])
         return _Window(first, low, self._table[first:last, low])
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from segment_anything.utils.amg import build_point_grid
 
 from slip.models.sam.fullsize import Found
+from slip.types import Features
 
 STRIDE = 4
 """Coarse points: every fourth of a row and of a column."""
@@ -20,6 +21,9 @@ MARGIN = 1 / 16
 Near an outline SAM's answers change from point to point, and the best of them often comes from just
 outside; deep inside they repeat each other.
 """
+
+LIKELY = 1 / 4
+"""Share of the points that are asked besides the coarse ones, where a map of interest guides."""
 
 Numbers = NDArray[np.intp]
 """Points of a grid, counted row by row."""
@@ -44,6 +48,13 @@ class Grid:
         both: NDArray[np.bool_] = chosen[:, None] & chosen
         return both.ravel()
 
+    def likely(self, interest: Features) -> NDArray[np.bool_]:
+        """Which points lie in the LIKELY share of the picture with the most ``interest``, ``(h, w)``."""
+        values = cv2.resize(interest, (self.per_side, self.per_side), interpolation=cv2.INTER_LINEAR).ravel()
+        likely = np.zeros(len(values), bool)
+        likely[np.argsort(-values, kind="stable")[: ceil(LIKELY * len(values))]] = True
+        return likely
+
     def deep_inside(self, found: Found) -> NDArray[np.bool_]:
         """Which points lie in a mask together with all points around, as far as MARGIN."""
         inside = np.zeros(len(self.places), np.uint8)
@@ -51,7 +62,6 @@ class Grid:
         near = np.flatnonzero((x >= box.x1) & (x < box.x2) & (y >= box.y1) & (y < box.y2))
         inside[near] = found.patch[y[near] - box.y1, x[near] - box.x1]
         around = 2 * ceil(MARGIN * self.per_side) + 1
-        deep = cv2.erode(
-            inside.reshape(self.per_side, -1), np.ones((around, around), np.uint8), borderValue=1
-        )
-        return deep.ravel() > 0
+        kernel = np.ones((around, around), np.uint8)
+        deep: NDArray[np.uint8] = cv2.erode(inside.reshape(self.per_side, -1), kernel, borderValue=1)
+        return deep.ravel().view(bool)

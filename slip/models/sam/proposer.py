@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from slip.models.sam.fullsize import Found, FullSize
 from slip.models.sam.points import Grid, Numbers
 from slip.models.sam.resize import Resize
 from slip.options import ProposeOptions
-from slip.types import Image, Progress, Segment
+from slip.types import Features, Image, Progress, Segment
 
 BOX_NMS = 0.7
 """Of two masks whose boxes overlap more than this, the one of lower predicted IoU goes (the library's)."""
@@ -28,8 +29,11 @@ CACHE = 2**23
 """Bytes of image side that a CPU decodes together: about its last cache."""
 ELSEWHERE = 2**31
 
-Tell = Callable[[int], None]
-"""Called with the number of points that are done since the last call."""
+Tell = Callable[[int | None], None]
+"""Called with the number of points asked since the last call; with None when the rest is left out."""
+
+Ask = Callable[[Numbers], "list[Candidate]"]
+"""Asks at points by their numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,7 @@ class SamProposer:
     appendix B), with its non-maximum suppression of boxes and without its crops of the picture.
     ``exhaustive`` asks every point and finds the same masks but for rounding. ``adaptive`` asks a
     sixteenth of them first, and leaves out those deep inside the smallest mask of one of these.
+    ``guided`` is ``adaptive`` for ``propose``, and has ``propose_guided``.
     """
 
     def __init__(self, sam: Sam, options: ProposeOptions, compute: Compute, name: str) -> None:
@@ -68,30 +73,44 @@ class SamProposer:
         budget = CACHE if self._compute.device == "cpu" else ELSEWHERE
         return max(1, budget // bytes_a_point)
 
-    @torch.inference_mode()
+    @property
+    def guided(self) -> bool:
+        """Whether it was asked for to be told what is of interest, by ``propose_guided``."""
+        return self._options.points == "guided"
+
     def propose(self, image: Image, progress: Progress | None = None) -> list[Segment]:
         """Segments of a ``uint8 (H, W, 3)`` RGB picture, by falling predicted IoU; may be empty.
 
         ``progress`` counts the points asked or left out, in the stage ``propose``.
         """
+        if self._options.points == "exhaustive":
+            return self._propose(image, lambda ask, grid: ask(np.arange(len(grid.places))), progress)
+        return self._propose(image, _ask_adaptively, progress)
+
+    def propose_guided(
+        self, image: Image, interest: Features, progress: Progress | None = None
+    ) -> list[Segment]:
+        """As ``propose``, but asks at the coarse points and where there is most to be expected.
+
+        interest: ``float32 (h, w)`` over the whole picture, higher where points are worth more.
+        """
+
+        def ask_likely(ask: Ask, grid: Grid) -> list[Candidate]:
+            return ask(np.flatnonzero(grid.coarse() | grid.likely(interest)))
+
+        return self._propose(image, ask_likely, progress)
+
+    @torch.inference_mode()
+    def _propose(
+        self, image: Image, strategy: Callable[[Ask, Grid], list[Candidate]], progress: Progress | None
+    ) -> list[Segment]:
         size = image.shape[0], image.shape[1]
         grid = Grid(self._options.points_per_side, size)
         tell = _counter(progress, len(grid.places))
         search = self._look(image, grid)
-        if self._options.points == "exhaustive":
-            candidates = self._ask(search, np.arange(len(grid.places)), tell)
-        else:
-            candidates = self._ask_adaptively(search, grid, tell)
+        candidates = strategy(partial(self._ask, search, tell), grid)
+        tell(None)
         return [_segment(candidate, size) for candidate in _without_duplicates(candidates)]
-
-    def _ask_adaptively(self, search: Search, grid: Grid, tell: Tell) -> list[Candidate]:
-        coarse = grid.coarse()
-        candidates = self._ask(search, np.flatnonzero(coarse), tell)
-        done = coarse
-        for finest in _finest(candidates):
-            done = done | grid.deep_inside(finest)
-        tell(int(np.count_nonzero(done & ~coarse)))
-        return candidates + self._ask(search, np.flatnonzero(~done), tell)
 
     def _look(self, image: Image, grid: Grid) -> Search:
         """What is computed once a picture; calling it asks at points, by their numbers in the grid."""
@@ -107,7 +126,7 @@ class SamProposer:
             self._options,
         )
 
-    def _ask(self, search: Search, numbers: Numbers, tell: Tell) -> list[Candidate]:
+    def _ask(self, search: Search, tell: Tell, numbers: Numbers) -> list[Candidate]:
         """Asks at all these points, fewer of them together from the moment on that memory runs out."""
         candidates: list[Candidate] = []
         while len(numbers):
@@ -151,6 +170,15 @@ class Search:
         ]
 
 
+def _ask_adaptively(ask: Ask, grid: Grid) -> list[Candidate]:
+    coarse = grid.coarse()
+    candidates = ask(np.flatnonzero(coarse))
+    done = coarse
+    for finest in _finest(candidates):
+        done = done | grid.deep_inside(finest)
+    return candidates + ask(np.flatnonzero(~done))
+
+
 def _finest(candidates: list[Candidate]) -> list[Found]:
     """Of each point's masks the smallest."""
     finest: dict[int, Found] = {}
@@ -176,11 +204,12 @@ def _segment(candidate: Candidate, size: tuple[int, int]) -> Segment:
 
 
 def _counter(progress: Progress | None, total: int) -> Tell:
+    """Reports to ``progress`` from 0 to ``total``."""
     done = 0
 
-    def tell(more: int) -> None:
+    def tell(more: int | None) -> None:
         nonlocal done
-        done += more
+        done = total if more is None else done + more
         if progress:
             progress("propose", done, total)
 
