@@ -259,9 +259,9 @@ def scenes(count: int) -> list[Picture]:
 def pictures_of(arguments: argparse.Namespace) -> list[Picture]:
     """Those of a folder, drawn scenes, or for a SAM of other weights drawn scenes of 1,024 x 768."""
     if arguments.pictures:
-        paths = sorted(path for path in arguments.pictures.iterdir() if path.is_file())
+        paths = sorted(path for path in arguments.pictures.glob("*") if path.is_file())
         if not paths:
-            raise UsageError(f"{arguments.pictures} holds no picture; name a folder of pictures")
+            raise UsageError(f"{arguments.pictures} is no folder of pictures; name one")
         return [Picture(load_image(path)) for path in paths]
     if arguments.sam == "tiny":
         return scenes(arguments.scenes or 100)
@@ -349,7 +349,8 @@ def main() -> None:
     try:
         compete(arguments)
     except SlipError as error:
-        sys.exit(f"{error}")
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
     print(f"\n{perf_counter() - start:.0f} s in all, on {arguments.device}")
 
 

@@ -356,7 +356,8 @@ class Searching:
         self._method = method
         self._first = first
         self._watch = Stopwatch()
-        self._watch.watch(SamPredictor, "set_image", "encoder")
+        for predictor in (SamPredictor, OurEncoder):
+            self._watch.watch(predictor, "set_image", "encoder")
         self._watch.watch(MaskDecoder, "forward", "decoder")
         self._watch.watch(Sam, "postprocess_masks", "enlarging")
         self._watch.watch(

@@ -48,7 +48,8 @@ class ProposeOptions:
     pred_iou_thresh: masks below this predicted IoU are dropped, 0 to 1.
     stability_thresh: masks below this stability score are dropped, 0 to 1.
     points: ``exhaustive`` asks all of them; ``adaptive`` leaves out those deep inside the smallest
-    mask that another one gave; ``guided`` asks first where a prompt is likely to be found, a third at most.
+    mask that another one gave, if SAM is sure of it; ``guided`` asks where a prompt is likely to be
+    found, a third of them at most.
     points_per_batch: points decoded together; None for what suits the machine.
     """
 

@@ -250,10 +250,13 @@ def load(
 ) -> list[Entrant]:
     """All CLIPs behind one SAM, which searches a picture once for all of them. Raises WeightsError.
 
+    Guided by a prompt, it searches for every prompt and CLIP instead.
     Under the ``paper`` protocol a fine-tuned one takes part twice: also with red and blue swapped.
     """
     sam, compute = wanted.models[0].sam, wanted.compute
-    proposer = Remembering(load_proposer(sam, wanted.propose, wanted.sam_compute, show, wanted.proposer))
+    proposer = load_proposer(sam, wanted.propose, wanted.sam_compute, show, wanted.proposer)
+    if wanted.propose.points != "guided":
+        proposer = Remembering(proposer)
     entrants = []
     for model, about in zip(wanted.models, abouts, strict=True):
         encoder = load_encoder(model.clip, model.clip_weights, compute, show)

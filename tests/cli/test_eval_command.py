@@ -177,6 +177,27 @@ def test_interrupted_and_run_again(tmp_path: Path, tiny_models: list[str]) -> No
     assert (again.code, len(trials_of(tmp_path / "eval-critters"))) == (0, 8)
 
 
+def guided_searches() -> None:
+    """Write down whether a search is guided."""
+    from slip.models.sam.proposer import SamProposer
+
+    search = SamProposer.propose_guided
+
+    def propose_guided(self, image, interest, progress=None):
+        with Path("guided.txt").open("a") as stream:
+            stream.write(f"{interest.shape}\n")
+        return search(self, image, interest, progress)
+
+    SamProposer.propose_guided = propose_guided
+
+
+def test_guided_points_search_for_every_prompt(tmp_path: Path) -> None:
+    command = ("eval", "critters", "--clip", "tiny", "--count", "1", "--points", "guided")
+    done = run_warm(*command, cwd=tmp_path, prepare=guided_searches)
+    assert done.code == 0, done.stderr
+    assert (tmp_path / "guided.txt").read_text() == "(12, 12)\n" * 4
+
+
 def test_another_configuration_is_refused(tmp_path: Path, tiny_models: list[str], models: Path) -> None:
     assert run_warm(*wanted(tiny_models, count=1), cwd=tmp_path).code == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "eval-critters").iterdir()}

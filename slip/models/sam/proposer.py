@@ -25,6 +25,13 @@ from slip.types import Features, Image, Progress, Segment
 BOX_NMS = 0.7
 """Of two masks whose boxes overlap more than this, the one of lower predicted IoU goes (the library's)."""
 
+SURE_IOU = 0.9
+SURE_STABILITY = 0.8
+"""Only a mask of at least these makes it needless to ask at other points inside.
+
+Where SAM is unsure, its masks differ from point to point.
+"""
+
 CACHE = 2**23
 """Bytes of image side that a CPU decodes together: about its last cache."""
 ELSEWHERE = 2**31
@@ -44,6 +51,11 @@ class Candidate:
     predicted_iou: float
     found: Found
 
+    @property
+    def sure(self) -> bool:
+        """Whether other points inside may be taken to give the same mask."""
+        return self.predicted_iou >= SURE_IOU and self.found.stability >= SURE_STABILITY
+
 
 class SamProposer:
     """Asks SAM at a grid of points and keeps the masks it is sure of.
@@ -51,7 +63,8 @@ class SamProposer:
     The method is that of segment_anything's automatic mask generator (SAM paper, section 4 and
     appendix B), with its non-maximum suppression of boxes and without its crops of the picture.
     ``exhaustive`` asks every point and finds the same masks but for rounding. ``adaptive`` asks a
-    sixteenth of them first, and leaves out those deep inside the smallest mask of one of these.
+    sixteenth of them first, and leaves out those deep inside the smallest mask of one of these, if SAM
+    is sure of it.
     ``guided`` is ``adaptive`` for ``propose``, and has ``propose_guided``.
     """
 
@@ -174,17 +187,17 @@ def _ask_adaptively(ask: Ask, grid: Grid) -> list[Candidate]:
     coarse = grid.coarse()
     candidates = ask(np.flatnonzero(coarse))
     done = coarse
-    for finest in _finest(candidates):
-        done = done | grid.deep_inside(finest)
+    for found in _explaining(candidates):
+        done = done | grid.deep_inside(found)
     return candidates + ask(np.flatnonzero(~done))
 
 
-def _finest(candidates: list[Candidate]) -> list[Found]:
-    """Of each point's masks the smallest."""
-    finest: dict[int, Found] = {}
+def _explaining(candidates: list[Candidate]) -> list[Found]:
+    """Of each point's masks the smallest, where SAM is sure of it."""
+    finest: dict[int, Candidate] = {}
     for candidate in sorted(candidates, key=lambda candidate: -candidate.found.area):
-        finest[candidate.place // MASKS] = candidate.found
-    return list(finest.values())
+        finest[candidate.place // MASKS] = candidate
+    return [candidate.found for candidate in finest.values() if candidate.sure]
 
 
 def _without_duplicates(candidates: list[Candidate]) -> list[Candidate]:
