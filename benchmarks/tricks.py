@@ -35,7 +35,7 @@ BATCH = 64
 """The library's points a batch, and ours where the size is not fitted to the cache."""
 FEW = 4
 """The reference's points a batch where they are to stay in the cache."""
-WARM_UP = 16
+WARM_UP = BATCH
 """Points of a first search of the library's generator."""
 ASKED = 0.53
 """Share of the points that adaptive search asks of the tiny SAM on drawn scenes."""

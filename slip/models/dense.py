@@ -30,14 +30,19 @@ def dense_side(tower: Any, image_size: int) -> int:
 def dense_features(tower: Any, pixels: Tensor) -> Tensor:
     """Features ``float (B, h, w, D)`` of normalised pixels ``(B, 3, S, S)``, S being ``dense_side``.
 
-    Raises UsageError for a tower that is neither a ModifiedResNet nor a VisionTransformer with a class token.
+    Raises UsageError for a tower that is neither a ModifiedResNet nor a VisionTransformer of two
+    blocks or more with a class token.
     """
     if isinstance(tower, ModifiedResNet):
         pool = tower.attnpool
         return _projected(_last_map(tower, pixels, 1), pool.v_proj, pool.c_proj)
-    if isinstance(tower, VisionTransformer) and tower.attn_pool is None and tower.pool_type == "tok":
+    if isinstance(tower, VisionTransformer) and _ends_in_a_class_token(tower):
         return _of_transformer(tower, pixels)
     raise UsageError(f"{type(tower).__name__} has no dense features; choose --points adaptive")
+
+
+def _ends_in_a_class_token(tower: Any) -> bool:
+    return tower.attn_pool is None and tower.pool_type == "tok" and len(tower.transformer.resblocks) > 1
 
 
 def _of_transformer(tower: VisionTransformer, pixels: Tensor) -> Tensor:

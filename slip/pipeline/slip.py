@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -72,6 +72,8 @@ class Slip:
         self, proposer: Proposer, encoder: Encoder, *, overlap: Overlap = OVERLAP, view: View = VIEW
     ) -> None:
         _check_choices(overlap, view)
+        if _is_guided(proposer) and not isinstance(encoder, DenseEncoder):
+            raise UsageError(f"{encoder.name} cannot guide the points; choose --points adaptive")
         self.proposer: Final = proposer
         self.encoder: Final = encoder
         self.overlap: Final = overlap
@@ -156,7 +158,7 @@ class Slip:
         """
         for prompt in prompts:
             check_prompt(prompt)
-        if self._guided:
+        if _is_guided(self.proposer):
             return [self.segment(image, prompt, progress) for prompt in prompts]
         proposals = self.propose(image, progress)
         return [self.rank(proposals, prompt, progress) for prompt in prompts]
@@ -169,13 +171,13 @@ class Slip:
         prompt: where a guided proposer is to look; the segments are then few, and meant for this prompt.
         Other proposers take no notice of it, and a guided one without it looks everywhere.
 
-        Raises ImageError for a picture that cannot be read, UsageError for an encoder that cannot guide.
+        Raises ImageError for a picture that cannot be read.
         """
         timings: dict[str, float] = {}
         with _timed(timings, "decode"):
             pixels = load_image(image)
         interest = None
-        if self._guided and prompt is not None:
+        if prompt is not None and _is_guided(self.proposer):
             with _timed(timings, "guide"):
                 interest = self._interest(pixels, prompt)
         with _timed(timings, "propose"):
@@ -184,15 +186,10 @@ class Slip:
             kept = drop_overlaps(found, self.overlap)
         return Proposals(pixels, tuple(kept), len(found), timings)
 
-    @property
-    def _guided(self) -> bool:
-        return isinstance(self.proposer, GuidedProposer) and self.proposer.guided
-
     def _interest(self, image: Image, prompt: str) -> Features:
         """How similar every place of a picture is to a prompt: ``float32 (h, w)``."""
-        if not isinstance(self.encoder, DenseEncoder):
-            raise UsageError(f"{self.encoder.name} cannot guide the points; choose --points adaptive")
-        interest: Features = self.encoder.encode_dense(image) @ self._text_features(prompt)
+        places: Features = cast(DenseEncoder, self.encoder).encode_dense(image)
+        interest: Features = places @ self._text_features(prompt)
         return interest
 
     def rank(self, proposals: Proposals, prompt: str, progress: Progress | None = None) -> Prediction:
@@ -275,6 +272,10 @@ def check_prompt(prompt: str) -> None:
         prompt.encode()
     except UnicodeEncodeError:
         raise UsageError(f"the prompt {prompt!r} is not Unicode text; write it in UTF-8") from None
+
+
+def _is_guided(proposer: Proposer) -> bool:
+    return isinstance(proposer, GuidedProposer) and proposer.guided
 
 
 def _check_choices(overlap: Any, view: Any) -> None:

@@ -75,6 +75,11 @@ def test_other_towers_are_refused():
         dense_features(nn.Linear(2, 2), torch.zeros(1))
 
 
+def test_a_transformer_of_one_block_is_refused():
+    with pytest.raises(UsageError, match="VisionTransformer has no dense features"):
+        dense_features(clip(layers=1, width=16, head_width=8, patch_size=8).visual, torch.zeros(1, 3, 32, 32))
+
+
 def test_features_are_unit_vectors_of_any_picture():
     encoder = load_encoder("tiny", None, CPU)
     image = np.random.default_rng(0).integers(0, 256, (40, 90, 3), np.uint8)

@@ -46,7 +46,14 @@ def without(config, key):
 
 @pytest.mark.parametrize(
     "config",
-    [without(TOY, "depth"), {**TOY, "more": 1}, {**TOY, "depth": "two"}, {**TOY, "patch_size": 0}, {}],
+    [
+        without(TOY, "depth"),
+        {**TOY, "more": 1},
+        {**TOY, "depth": "two"},
+        {**TOY, "patch_size": 0},
+        {**TOY, "decoder_depth": 0},
+        {},
+    ],
 )
 def test_build_sam_refuses_other_configurations(config):
     with pytest.raises(WeightsError, match="not a configuration of SAM") as error:

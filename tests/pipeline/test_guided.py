@@ -86,9 +86,8 @@ def test_progress_reaches_its_total(guided):
 
 def test_an_encoder_without_dense_features_is_refused():
     proposer = load_proposer("tiny", propose_options("tiny").but(points="guided"), CPU)
-    slip = Slip(proposer, FakeEncoder())
-    with pytest.raises(UsageError, match="cannot guide the points; choose --points adaptive"):
-        slip.segment(make_scene(990_000).image, "a bird")
+    with pytest.raises(UsageError, match="fake-clip cannot guide the points; choose --points adaptive"):
+        Slip(proposer, FakeEncoder())
 
 
 def test_other_proposers_take_no_notice_of_a_prompt():

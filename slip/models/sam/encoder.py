@@ -7,6 +7,7 @@ read again several times; a few rows of one head at a time stay in the cache.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from itertools import product
 
 import numpy as np
@@ -25,9 +26,10 @@ from slip.device import Compute
 from slip.models.sam.resize import Resize
 from slip.types import Image
 
-SCORES = {"cpu": 2**21}
-"""Attention scores computed at once: on a CPU as many as stay in its cache."""
+SCORES_ON_CPU = 2**21
+"""Attention scores computed at once, so that they stay in the cache: the best of those tried (AMD EPYC)."""
 SCORES_ELSEWHERE = 2**28
+"""A bound of memory; no other device was measured."""
 
 
 @torch.inference_mode()
@@ -72,11 +74,18 @@ def _attend(attention: Attention, tokens: Tensor) -> Tensor:
     batch, height, width, _ = tokens.shape
     qkv = attention.qkv(tokens).reshape(batch, height, width, 3, attention.num_heads, -1)
     queries, keys, values = qkv.permute(3, 0, 4, 1, 2, 5).flatten(1, 2).unbind(0)
-    with torch.autocast(tokens.device.type, enabled=False):
+    with _without_autocast(queries):
         found = _in_pieces(attention, queries, keys.flatten(1, 2), values.flatten(1, 2))
     joined = found.view(batch, -1, *found.shape[1:]).permute(0, 2, 3, 1, 4).flatten(3)
     projected: Tensor = attention.proj(joined)
     return projected
+
+
+def _without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
+    """Under autocast, softmax would go back to float32; where none is on, not every device knows it."""
+    if tensor.dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def _in_pieces(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -84,7 +93,7 @@ def _in_pieces(attention: Attention, queries: Tensor, keys: Tensor, values: Tens
     batch, height, width, _ = queries.shape
     by_row = _relative(attention, queries, "h") if attention.use_rel_pos else None
     by_column = _relative(attention, queries, "w") if attention.use_rel_pos else None
-    limit = SCORES.get(queries.device.type, SCORES_ELSEWHERE)
+    limit = SCORES_ON_CPU if queries.device.type == "cpu" else SCORES_ELSEWHERE
     rows = min(height, max(1, limit // (width * height * width)))
     items = max(1, limit // (rows * width * height * width))
     found = torch.empty_like(queries)

@@ -58,6 +58,8 @@ def _assemble(
     iou_head_depth: int,
     iou_head_hidden_dim: int,
 ) -> Sam:
+    if decoder_depth < 1:
+        raise ValueError(f"a decoder of {decoder_depth} layers; it has 1 or more")
     grid = image_size // patch_size
     return Sam(
         image_encoder=ImageEncoderViT(

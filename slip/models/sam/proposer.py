@@ -32,9 +32,13 @@ SURE_STABILITY = 0.8
 Where SAM is unsure, its masks differ from point to point.
 """
 
-CACHE = 2**23
-"""Bytes of image side that a CPU decodes together: about its last cache."""
-ELSEWHERE = 2**31
+TOGETHER_ON_CPU = 2**23
+"""Bytes of the image side of the points decoded together; what is made of it must stay in the cache.
+
+The best of those tried with the tiny SAM and ViT-B (AMD EPYC, 32 MB).
+"""
+TOGETHER_ELSEWHERE = 2**28
+"""The library's 64 points for a ViT-B under fp32; no other device was measured."""
 
 Tell = Callable[[int | None], None]
 """Called with the number of points asked since the last call; with None when the rest is left out."""
@@ -83,7 +87,7 @@ class SamProposer:
         encoder = self._sam.prompt_encoder
         height, width = encoder.image_embedding_size
         bytes_a_point: int = height * width * encoder.embed_dim * self._compute.dtype.itemsize
-        budget = CACHE if self._compute.device == "cpu" else ELSEWHERE
+        budget = TOGETHER_ON_CPU if self._compute.device == "cpu" else TOGETHER_ELSEWHERE
         return max(1, budget // bytes_a_point)
 
     @property
