@@ -23,6 +23,11 @@ MASKS = 3
 """Masks of a point: SAM's answers to an ambiguous prompt, without its answer to a clear one."""
 
 
+MASKED_ON_CPU = 2**22
+"""Bytes of upscaled pixels held together; more of them leave the cache."""
+MASKED_ELSEWHERE = 2**28
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """The image side of a picture, of N pixels of the embedding and h heads, shared by all points.
@@ -61,6 +66,10 @@ class PointDecoder:
         self._transformer = sam.mask_decoder.transformer
         self._heads = int(self._transformer.num_heads)
         self._dtype = dtype
+        height, width = self._prompts.image_embedding_size
+        spread = 16 * height * width * self._prompts.embed_dim // 8 * dtype.itemsize
+        on_cpu = sam.device.type == "cpu"
+        self._masked_together = max(1, (MASKED_ON_CPU if on_cpu else MASKED_ELSEWHERE) // spread)
 
     def view(self, embedding: Tensor) -> View:
         """What all points share of an image embedding ``(C, h, w)``."""
@@ -94,14 +103,19 @@ class PointDecoder:
 
     def logits(self, answers: Answers, wanted: Tensor) -> Tensor:
         """The masks' logits ``float32 (M, 4h, 4w)`` where ``wanted``, ``bool (B, 3)``, in its order."""
-        rows = wanted.any(1)
-        spread = self._upscaled(answers.pixels[rows])
+        points = wanted.any(1).nonzero().flatten()
+        pieces = torch.split(points, self._masked_together)
+        made = [self._logits(answers.pixels[some], answers.tokens[some], wanted[some]) for some in pieces]
+        height, width = self._prompts.image_embedding_size
+        placed = torch.cat(made).view(-1, height, width, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
+        return placed.reshape(len(placed), 4 * height, 4 * width)
+
+    def _logits(self, pixels: Tensor, tokens: Tensor, wanted: Tensor) -> Tensor:
+        """``float32 (M, 16 N)``: every pixel of the embedding four by four, in two steps of two by two."""
+        spread = self._upscaled(pixels)
         heads = self._decoder.output_hypernetworks_mlps[1:]
-        kernels = torch.stack([head(answers.tokens[rows, i]) for i, head in enumerate(heads)], 1)
-        flat = kernels.to(spread.dtype) @ spread.transpose(1, 2)
-        side = self._prompts.image_embedding_size
-        chosen = flat[wanted[rows]].float().view(-1, *side, 2, 2, 2, 2)
-        return chosen.permute(0, 1, 3, 5, 2, 4, 6).reshape(len(chosen), 4 * side[0], 4 * side[1])
+        kernels = torch.stack([head(tokens[:, i]) for i, head in enumerate(heads)], 1)
+        return (kernels.to(spread.dtype) @ spread.transpose(1, 2))[wanted].float()
 
     def _tokens(self, points: Tensor) -> Tensor:
         labels = torch.ones(len(points), 1, device=points.device)
