@@ -242,7 +242,7 @@ def small_stability(sam: Sam, options: ProposeOptions, compute: Compute) -> Meth
 
 
 def as_many_points(sam: Sam, options: ProposeOptions, compute: Compute) -> Method:
-    vars(proposer)["Grid"] = AsManyPoints
+    vars(proposer).update(Grid=AsManyPoints, SURE_IOU=-np.inf, SURE_STABILITY=-np.inf)
     return Ours(sam, options, compute)
 
 
