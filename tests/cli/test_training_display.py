@@ -83,7 +83,7 @@ def test_a_terminal_has_bars(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(sys, "stderr", terminal)
         with display(run, DATA) as watch:
             train(run, watch, first=2, epochs=3)
-            shown = read_all(reader)
+        shown = read_all(reader)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     assert "epoch 2 of 3: loss 0.5, validation loss 1.5" in plain
     assert re.search(r"training .*epoch 3 of 3.* left", plain)
