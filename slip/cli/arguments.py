@@ -149,7 +149,7 @@ AtPoints = Annotated[
         "--points",
         show_default=f"{PROPOSE.points}, exhaustive with --proposer reference",
         help="exhaustive asks SAM at every point of the grid; adaptive leaves out those deep inside a mask "
-        "that another one gave; guided asks where the prompt is likely to be found.",
+        "that another one gave; guided asks only where the prompt is likely to be found, and may miss it.",
         rich_help_panel=PROPOSALS,
     ),
 ]

@@ -98,18 +98,18 @@ def test_other_errors_pass(step: str, fail: Fail) -> None:
 WIDE = {"image_size": 256, "patch_size": 8, "out_chans": 256, "decoder_heads": 8}
 """A megabyte of image side a point."""
 SPARE = 100 * 2**20
-"""Bytes that the process may take more than it has."""
+"""Bytes that the process may take more than it has: a fifth of what all points together need."""
 
 
 def within_a_limit() -> tuple[list[Segment], list[Segment], list[int]]:
-    """Segments of 36 points without and with a limit of memory; how many points were asked at a time."""
+    """Segments of 144 points without and with a limit of memory; how many points were asked at a time."""
     import resource
 
     sam_proposer.BOX_NMS = 1.0  # masks of random weights all fill the frame
     sam, image = toy(**WIDE), picture(200, 256)
-    options = replace(ALL, points_per_side=6, points_per_batch=4)
+    options = replace(ALL, points_per_side=12, points_per_batch=4)
     expected = SamProposer(sam, options, CPU, "toy").propose(image)
-    limited = SamProposer(sam, replace(options, points_per_batch=36), CPU, "toy")
+    limited = SamProposer(sam, replace(options, points_per_batch=144), CPU, "toy")
     asked: list[int] = []
     answer = PointDecoder.answer
 
@@ -120,8 +120,10 @@ def within_a_limit() -> tuple[list[Segment], list[Segment], list[int]]:
     PointDecoder.answer = count  # type: ignore[method-assign]
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + SPARE
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
     found = limited.propose(image)
+    resource.setrlimit(resource.RLIMIT_AS, before)
     return found, expected, asked
 
 
@@ -131,5 +133,5 @@ def test_a_real_limit_of_memory() -> None:
         found, expected, asked = alone.submit(within_a_limit).result(timeout=120)
     assert len(expected) > 10
     check_same(found, expected)
-    assert asked[0] == 36 and sum(asked) > 36
+    assert asked[0] == 144 and sum(asked) > 144
     assert all(later <= earlier for earlier, later in pairwise(asked))
