@@ -110,7 +110,7 @@ def sample(sam: Sam, image: Image, per_side: int) -> Sample:
     side = sam.image_encoder.img_size
     points = torch.as_tensor(Resize(side).apply_coords(Grid(per_side, size).places, size))
     decoder = PointDecoder(sam, torch.float32)
-    answers = decoder.answer(decoder.view(embedding), points)
+    answers = decoder.answer(decoder.image_side(embedding), points)
     low = 4 * embedding.shape[1], 4 * embedding.shape[2]
     full = FullSize(low, side, seen, size, sam.mask_threshold, embedding.device)
     everything = torch.ones_like(answers.predicted_iou, dtype=torch.bool)

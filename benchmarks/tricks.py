@@ -23,7 +23,7 @@ from benchmarks.workers import Stopwatch
 from slip.device import Compute
 from slip.masks import decode_rle, segment_of
 from slip.models.sam import load_sam, proposer
-from slip.models.sam.decoder import PointDecoder, View
+from slip.models.sam.decoder import ImageSide, PointDecoder
 from slip.models.sam.encoder import encode_image
 from slip.models.sam.fullsize import Found, FullSize
 from slip.models.sam.points import Grid
@@ -138,7 +138,7 @@ class OurEncoder(SamPredictor):  # type: ignore[misc]
 class OurDecoder(SamPredictor):  # type: ignore[misc]
     """The library's predictor, with all masks decoded by us, then enlarged whole by the library."""
 
-    _view: View | None = None
+    _view: ImageSide | None = None
 
     def reset_image(self) -> None:
         super().reset_image()
@@ -148,7 +148,7 @@ class OurDecoder(SamPredictor):  # type: ignore[misc]
     def predict_torch(self, points: Tensor, labels: Tensor, **kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
         decoder = PointDecoder(self.model, torch.float32)
         if self._view is None:
-            self._view = decoder.view(self.features[0])
+            self._view = decoder.image_side(self.features[0])
         answers = decoder.answer(self._view, points[:, 0].float())
         wanted = torch.ones_like(answers.predicted_iou, dtype=torch.bool)
         low = decoder.logits(answers, wanted)
@@ -367,7 +367,7 @@ class Searching:
             lambda data, arguments: {"points": len(arguments[1]), "passed": len(data["iou_preds"])},
         )
         self._watch.watch(proposer, "encode_image", "encoder")
-        self._watch.watch(PointDecoder, "view", "decoder")
+        self._watch.watch(PointDecoder, "image_side", "decoder")
         self._watch.watch(PointDecoder, "answer", "decoder")
         self._watch.watch(PointDecoder, "logits", "masks")
         self._watch.watch(FullSize, "find", "enlarging")

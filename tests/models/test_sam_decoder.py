@@ -69,7 +69,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 def asked(case: Case, dtype: torch.dtype = torch.float32) -> tuple[PointDecoder, Answers]:
     decoder = PointDecoder(case.sam, dtype)
     with torch.inference_mode():
-        return decoder, decoder.answer(decoder.view(case.embedding), case.points)
+        return decoder, decoder.answer(decoder.image_side(case.embedding), case.points)
 
 
 def logits(decoder: PointDecoder, answers: Answers, wanted: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def test_in_bfloat16_they_are_near(case: Case) -> None:
 def test_the_picture_is_seen_once_for_all_points(case: Case) -> None:
     decoder = PointDecoder(case.sam, torch.float32)
     with torch.inference_mode():
-        view = decoder.view(case.embedding)
+        view = decoder.image_side(case.embedding)
         together = decoder.answer(view, case.points)
         singly = [decoder.answer(view, point[None]) for point in case.points]
     channels, height, width = case.embedding.shape
@@ -139,7 +139,7 @@ def test_nothing_wanted_makes_nothing(case: Case) -> None:
 def test_pictures_do_not_leave_traces(case: Case) -> None:
     decoder, answers = asked(case)
     with torch.inference_mode():
-        decoder.answer(decoder.view(torch.zeros_like(case.embedding)), case.points)
-        again = decoder.answer(decoder.view(case.embedding), case.points)
+        decoder.answer(decoder.image_side(torch.zeros_like(case.embedding)), case.points)
+        again = decoder.answer(decoder.image_side(case.embedding), case.points)
     assert torch.equal(again.predicted_iou, answers.predicted_iou)
     assert torch.equal(again.pixels, answers.pixels)

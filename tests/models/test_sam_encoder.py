@@ -67,5 +67,5 @@ def test_pictures_of_all_sizes(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("scores", [1, 8, 200, 600, 4096, 5000, 2**40])
 def test_pieces_of_any_size_make_the_same(sam: Sam, scores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """From one row of pixels in one head to everything at once."""
-    monkeypatch.setattr(encoder, "SCORES_ON_CPU", scores)
+    monkeypatch.setattr(encoder, "SCORES", encoder.SCORES._replace(on_cpu=scores))
     check_close(sam, picture(48, 64))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cli.tiny_models import SAM
 from numpy.typing import NDArray
 from segment_anything.modeling import Sam
 
@@ -15,24 +16,7 @@ from slip.models.sam import build_sam
 from slip.options import ProposeOptions
 from slip.types import Image, Segment
 
-TOY: dict[str, Any] = {
-    "image_size": 64,
-    "patch_size": 8,
-    "embed_dim": 16,
-    "depth": 2,
-    "num_heads": 2,
-    "mlp_ratio": 2.0,
-    "window_size": 4,
-    "global_attn_indexes": [1],
-    "use_rel_pos": True,
-    "out_chans": 32,
-    "mask_in_chans": 8,
-    "decoder_depth": 1,
-    "decoder_heads": 2,
-    "decoder_mlp_dim": 32,
-    "iou_head_depth": 2,
-    "iou_head_hidden_dim": 16,
-}
+TOY: dict[str, Any] = SAM | {"out_chans": 32, "mask_in_chans": 8, "decoder_mlp_dim": 32}
 ALL = ProposeOptions(
     points_per_side=4,
     pred_iou_thresh=0.0,

@@ -19,17 +19,17 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional as F
 
+from slip.models.sam.budget import Budget
+
 MASKS = 3
 """Masks of a point: SAM's answers to an ambiguous prompt, without its answer to a clear one."""
 
-
-MASKED_ON_CPU = 2**22
-"""Bytes of upscaled pixels held together; more of them leave the cache."""
-MASKED_ELSEWHERE = 2**28
+UPSCALED = Budget(on_cpu=2**22, elsewhere=2**28)
+"""Bytes of upscaled pixels made at once."""
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class ImageSide:
     """The image side of a picture, of N pixels of the embedding and h heads, shared by all points.
 
     pixels, position: ``(N, C)``. keys, values, queries: ``(h, N, d)``, of the first layer.
@@ -68,33 +68,32 @@ class PointDecoder:
         self._dtype = dtype
         height, width = self._prompts.image_embedding_size
         spread = 16 * height * width * self._prompts.embed_dim // 8 * dtype.itemsize
-        on_cpu = sam.device.type == "cpu"
-        self._masked_together = max(1, (MASKED_ON_CPU if on_cpu else MASKED_ELSEWHERE) // spread)
+        self._upscaled_together = UPSCALED.fitting(spread, sam.device)
 
-    def view(self, embedding: Tensor) -> View:
+    def image_side(self, embedding: Tensor) -> ImageSide:
         """What all points share of an image embedding ``(C, h, w)``."""
         no_mask = self._prompts.no_mask_embed.weight.reshape(-1, 1, 1)
         pixels = _rows(embedding.float() + no_mask)
         position = _rows(self._prompts.get_dense_pe()[0])
         first = self._transformer.layers[0]
         placed = pixels + position
-        shared = (
+        projected = (
             first.cross_attn_token_to_image.k_proj(placed),
             first.cross_attn_token_to_image.v_proj(pixels),
             first.cross_attn_image_to_token.q_proj(placed),
         )
-        heads = (self._split(each).transpose(0, 1).contiguous() for each in shared)
-        return View(*(tensor.to(self._dtype) for tensor in (pixels, position, *heads)))
+        heads = (self._split(each).transpose(0, 1).contiguous() for each in projected)
+        return ImageSide(*(tensor.to(self._dtype) for tensor in (pixels, position, *heads)))
 
-    def answer(self, view: View, points: Tensor) -> Answers:
+    def answer(self, shared: ImageSide, points: Tensor) -> Answers:
         """Asks at points ``float32 (B, 2)``: x and y in pixels of the encoder's input."""
         prompts = self._tokens(points)
         first, *others = self._transformer.layers
-        tokens, pixels = self._first_layer(first, prompts, view)
-        placed = pixels + view.position
+        tokens, pixels = self._first_layer(first, prompts, shared)
+        placed = pixels + shared.position
         for layer in others:
             tokens, pixels = self._layer(layer, tokens, prompts, pixels, placed)
-            placed = pixels + view.position
+            placed = pixels + shared.position
         final = self._transformer.final_attn_token_to_image
         tokens = tokens + self._attend(final, tokens + prompts, pixels, placed)
         tokens = self._transformer.norm_final_attn(tokens)
@@ -104,7 +103,7 @@ class PointDecoder:
     def logits(self, answers: Answers, wanted: Tensor) -> Tensor:
         """The masks' logits ``float32 (M, 4h, 4w)`` where ``wanted``, ``bool (B, 3)``, in its order."""
         points = wanted.any(1).nonzero().flatten()
-        pieces = torch.split(points, self._masked_together)
+        pieces = torch.split(points, self._upscaled_together)
         made = [self._logits(answers.pixels[some], answers.tokens[some], wanted[some]) for some in pieces]
         height, width = self._prompts.image_embedding_size
         placed = torch.cat(made).view(-1, height, width, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
@@ -123,16 +122,16 @@ class PointDecoder:
         outputs = torch.cat([self._decoder.iou_token.weight, self._decoder.mask_tokens.weight])
         return torch.cat([outputs.expand(len(points), -1, -1), sparse], 1)
 
-    def _first_layer(self, layer: Any, prompts: Tensor, view: View) -> tuple[Tensor, Tensor]:
+    def _first_layer(self, layer: Any, prompts: Tensor, shared: ImageSide) -> tuple[Tensor, Tensor]:
         """Tokens and pixels after the layer in which all points see the same pixels."""
         tokens = layer.norm1(_attended_by_itself(layer, prompts, prompts))
-        tokens = tokens + self._attend_to_view(layer.cross_attn_token_to_image, tokens + prompts, view)
+        tokens = tokens + self._attend_to_shared(layer.cross_attn_token_to_image, tokens + prompts, shared)
         tokens = _through_mlp(layer, tokens)
         attention = layer.cross_attn_image_to_token
         keys = self._keys(attention, tokens + prompts)
-        scores = _by_head(keys).to(self._dtype) @ view.queries.transpose(1, 2)
+        scores = _by_head(keys).to(self._dtype) @ shared.queries.transpose(1, 2)
         scores = scores.view(self._heads, *tokens.shape[:2], -1).transpose(0, 1)
-        pixels = view.pixels.expand(len(tokens), -1, -1)
+        pixels = shared.pixels.expand(len(tokens), -1, -1)
         return tokens, self._take(layer, scores, tokens, pixels)
 
     def _layer(
@@ -152,11 +151,11 @@ class PointDecoder:
         scores = scores.view(len(tokens), self._heads, -1, scores.shape[-1])
         return tokens, self._take(layer, scores, tokens, pixels)
 
-    def _attend_to_view(self, attention: Any, tokens: Tensor, view: View) -> Tensor:
+    def _attend_to_shared(self, attention: Any, tokens: Tensor, shared: ImageSide) -> Tensor:
         """Tokens to the pixels that all points share."""
         queries = self._split(attention.q_proj(tokens))
         queries = _by_head(queries / sqrt(queries.shape[-1]))
-        found = (queries.to(self._dtype) @ view.keys.transpose(1, 2)).softmax(-1) @ view.values
+        found = (queries.to(self._dtype) @ shared.keys.transpose(1, 2)).softmax(-1) @ shared.values
         joined = found.float().transpose(0, 1).reshape(*tokens.shape[:2], -1)
         projected: Tensor = attention.out_proj(joined)
         return projected

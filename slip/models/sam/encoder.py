@@ -23,13 +23,12 @@ from segment_anything.modeling.image_encoder import (
 from torch import Tensor
 
 from slip.device import Compute
+from slip.models.sam.budget import Budget
 from slip.models.sam.resize import Resize
 from slip.types import Image
 
-SCORES_ON_CPU = 2**21
-"""Attention scores computed at once, so that they stay in the cache: the best of those tried (AMD EPYC)."""
-SCORES_ELSEWHERE = 2**28
-"""A bound of memory; no other device was measured."""
+SCORES = Budget(on_cpu=2**21, elsewhere=2**28)
+"""Attention scores computed at once."""
 
 
 @torch.inference_mode()
@@ -93,9 +92,8 @@ def _in_pieces(attention: Attention, queries: Tensor, keys: Tensor, values: Tens
     batch, height, width, _ = queries.shape
     by_row = _relative(attention, queries, "h") if attention.use_rel_pos else None
     by_column = _relative(attention, queries, "w") if attention.use_rel_pos else None
-    limit = SCORES_ON_CPU if queries.device.type == "cpu" else SCORES_ELSEWHERE
-    rows = min(height, max(1, limit // (width * height * width)))
-    items = max(1, limit // (rows * width * height * width))
+    rows = min(height, SCORES.fitting(width * height * width, queries.device))
+    items = SCORES.fitting(rows * width * height * width, queries.device)
     found = torch.empty_like(queries)
     for piece in product(_slices(batch, items), _slices(height, rows)):
         some = queries[piece]

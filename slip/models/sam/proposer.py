@@ -14,7 +14,8 @@ from torchvision.ops import nms
 
 from slip.device import Compute, is_out_of_memory
 from slip.models.checks import check_options
-from slip.models.sam.decoder import MASKS, PointDecoder, View
+from slip.models.sam.budget import Budget
+from slip.models.sam.decoder import MASKS, ImageSide, PointDecoder
 from slip.models.sam.encoder import encode_image
 from slip.models.sam.fullsize import Found, FullSize
 from slip.models.sam.points import Grid, Numbers
@@ -32,13 +33,8 @@ SURE_STABILITY = 0.8
 Where SAM is unsure, its masks differ from point to point.
 """
 
-TOGETHER_ON_CPU = 2**23
-"""Bytes of the image side of the points decoded together; what is made of it must stay in the cache.
-
-The best of those tried with the tiny SAM and ViT-B (AMD EPYC, 32 MB).
-"""
-TOGETHER_ELSEWHERE = 2**28
-"""The library's 64 points for a ViT-B under fp32; no other device was measured."""
+DECODED = Budget(on_cpu=2**23, elsewhere=2**28)
+"""Bytes of the image side of the points decoded together."""
 
 Tell = Callable[[int | None], None]
 """Called with the number of points asked since the last call; with None when the rest is left out."""
@@ -87,8 +83,7 @@ class SamProposer:
         encoder = self._sam.prompt_encoder
         height, width = encoder.image_embedding_size
         bytes_a_point: int = height * width * encoder.embed_dim * self._compute.dtype.itemsize
-        budget = TOGETHER_ON_CPU if self._compute.device == "cpu" else TOGETHER_ELSEWHERE
-        return max(1, budget // bytes_a_point)
+        return DECODED.fitting(bytes_a_point, self._sam.device)
 
     @property
     def guided(self) -> bool:
@@ -137,7 +132,7 @@ class SamProposer:
         low = 4 * embedding.shape[1], 4 * embedding.shape[2]
         return Search(
             self._decoder,
-            self._decoder.view(embedding),
+            self._decoder.image_side(embedding),
             FullSize(low, self.image_size, seen, size, self._sam.mask_threshold, embedding.device),
             points.to(embedding.device),
             self._options,
@@ -165,14 +160,14 @@ class Search:
     """A picture that SAM has seen. points: x and y of every point of the grid in SAM's input."""
 
     decoder: PointDecoder
-    view: View
+    shared: ImageSide
     full: FullSize
     points: Tensor
     options: ProposeOptions
 
     def __call__(self, numbers: Numbers) -> list[Candidate]:
         """The masks that pass the thresholds at the points of these numbers."""
-        answers = self.decoder.answer(self.view, self.points[torch.as_tensor(numbers)])
+        answers = self.decoder.answer(self.shared, self.points[torch.as_tensor(numbers)])
         wanted = torch.isfinite(answers.predicted_iou)
         if self.options.pred_iou_thresh > 0:
             wanted &= answers.predicted_iou > self.options.pred_iou_thresh
