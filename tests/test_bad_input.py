@@ -133,7 +133,12 @@ VALUES = [
     misuse("proposer", [*SEGMENT, "--proposer", "slow"], "slow", "reference"),
     misuse("points", ["masks", "a.png", "--points", "some"], "some", "exhaustive"),
     misuse("points of the reference", [*SEGMENT, *ADAPTIVE_REFERENCE], "every point", "proposer fast"),
-    misuse("points for a prompt", ["masks", "a.png", "--points", "guided"], "has none", "--points"),
+    misuse(
+        "points for a prompt",
+        ["masks", "a.png", "--points", "guided"],
+        "'guided' is not one of",
+        "'exhaustive'",
+    ),
     misuse("masks at them", ["masks", "a.png", *ADAPTIVE_REFERENCE], "every point", "points exhaustive"),
     misuse("no points", [*SEGMENT, "--points-per-side", "0"], "--points-per-side"),
     misuse("too many points", [*SEGMENT, "--points-per-side", "1000"], "1000", "256"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from slip.options import (
     Device,
     Overlap,
     Points,
+    PointsWithoutText,
     Precision,
     PresetName,
     ProposeOptions,
@@ -143,16 +144,27 @@ PointsPerSide = Annotated[
     ),
 ]
 
-AtPoints = Annotated[
-    Points | None,
-    typer.Option(
+WHOLE_GRID = (
+    "exhaustive asks SAM at every point of the grid; adaptive leaves out those deep inside a mask "
+    "that another one gave"
+)
+
+
+def _at_points(explained: str) -> Any:
+    return typer.Option(
         "--points",
         show_default=f"{PROPOSE.points}, exhaustive with --proposer reference",
-        help="exhaustive asks SAM at every point of the grid; adaptive leaves out those deep inside a mask "
-        "that another one gave; guided asks only where the prompt is likely to be found, and may miss it.",
+        help=explained,
         rich_help_panel=PROPOSALS,
-    ),
+    )
+
+
+AtPoints = Annotated[
+    Points | None,
+    _at_points(f"{WHOLE_GRID}; guided asks only where the prompt is likely to be found, and may miss it."),
 ]
+
+AtPointsWithoutText = Annotated[PointsWithoutText | None, _at_points(f"{WHOLE_GRID}.")]
 
 PredIouThresh = Annotated[
     float | None,

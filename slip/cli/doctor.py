@@ -43,11 +43,15 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 
 def _devices() -> Iterator[tuple[str, str]]:
-    from slip.device import available, resolve
+    from slip.device import available, resolve, resolve_for_sam
 
-    chosen = resolve()
+    chosen, for_sam = resolve(), resolve_for_sam("vit_b")
     for device in available():
-        used = f" (used: {chosen.precision})" if device == chosen.device else ""
+        used = (
+            f" (used: {chosen.precision}, published SAMs {for_sam.precision})"
+            if device == chosen.device
+            else ""
+        )
         yield f"device {device}", f"{_device_name(device)}{used}"
 
 

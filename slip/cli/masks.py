@@ -12,7 +12,6 @@ from slip import __version__
 from slip.cli import arguments as args
 from slip.cli import console, files
 from slip.cli.process import without_collector
-from slip.errors import UsageError
 from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, PROPOSER
 
 
@@ -35,7 +34,7 @@ def masks(
     device: args.OnDevice = "auto",
     precision: args.InPrecision = "auto",
     proposer: args.WithProposer = PROPOSER,
-    points: args.AtPoints = None,
+    points: args.AtPointsWithoutText = None,
     points_per_side: args.PointsPerSide = None,
     pred_iou_thresh: args.PredIouThresh = None,
     stability_thresh: args.StabilityThresh = None,
@@ -64,8 +63,6 @@ def masks(
 
     chosen = choose_models(preset, sam=sam)
     options = args.how_asked(chosen.sam, proposer, points_per_side, pred_iou_thresh, stability_thresh, points)
-    if options.points == "guided":
-        raise UsageError("guided points look for a prompt, and slip masks has none; leave --points out")
     picture = load_image(files.read_source(image), max_megapixels=max_megapixels)
     with console.progress() as progress:
         progress("load models", 0, 1)
