@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from io import BytesIO
+from itertools import product
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
+import PIL._imaging
 import PIL.ExifTags
 import PIL.Image
 import PIL.ImageFile
@@ -20,22 +25,31 @@ from numpy.typing import NDArray
 
 from slip.errors import ImageError, SlipWarning, UsageError
 from slip.options import MAX_MEGAPIXELS
-from slip.types import Image, Mask
+from slip.types import Box, Image, Mask
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF")
 """What is opened: formats whose decoders notice a truncated file and start no other program."""
 
-_Turn = PIL.Image.Transpose
 _UPRIGHT = {
-    2: _Turn.FLIP_LEFT_RIGHT,
-    3: _Turn.ROTATE_180,
-    4: _Turn.FLIP_TOP_BOTTOM,
-    5: _Turn.TRANSPOSE,
-    6: _Turn.ROTATE_270,
-    7: _Turn.TRANSVERSE,
-    8: _Turn.ROTATE_90,
+    2: (1, -1, False),
+    3: (-1, -1, False),
+    4: (-1, 1, False),
+    5: (1, 1, True),
+    6: (1, -1, True),
+    7: (-1, -1, True),
+    8: (-1, 1, True),
 }
-"""What undoes each EXIF orientation."""
+"""For each EXIF orientation, how the file goes through the upright picture: down, right, axes swapped."""
+
+MAX_SCANS = 100
+"""Of a JPEG; programs that write them make a dozen."""
+
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+"""Begins a segment that tells its length, or is the end; nothing in the data of a scan looks like it."""
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
+
+_TILE = 1 << 20
+"""How many pixels are converted together."""
 
 Source = str | os.PathLike[str] | bytes | NDArray[Any] | PIL.Image.Image
 """A path, the bytes of a picture file, an array or a Pillow image."""
@@ -54,6 +68,10 @@ def load_image(source: Source, *, max_megapixels: float = MAX_MEGAPIXELS) -> Ima
 
     max_megapixels: refuse to decode larger pictures, judged by their header. What is in memory
     already, an array or a Pillow image that was not read from a file, has no limit.
+
+    While it decodes, a picture takes no more memory than its file and 14 bytes a pixel, a WebP 20, the
+    result included: 1.4 GB for 100 megapixels, and the usual RGB JPEG half of that. A pipe is read to
+    its end; one that nobody writes to is empty, and never waited for.
 
     Raises ImageError for what cannot be read whole, UsageError for a limit that is not positive.
     """
@@ -152,7 +170,9 @@ def _from_array(array: NDArray[Any]) -> _Loaded:
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)
     if array.shape[2] == 4:
-        return _rgb(PIL.Image.fromarray(np.ascontiguousarray(array)), "the picture")
+        picture = PIL.Image.fromarray(np.ascontiguousarray(array))
+        with _above_limit(picture):
+            return _upright(picture, "the picture")
     return _Loaded(np.ascontiguousarray(array), None)
 
 
@@ -169,8 +189,8 @@ def _array_remedy(dtype: np.dtype[Any]) -> str:
 def _from_pillow(picture: PIL.Image.Image, max_megapixels: float) -> _Loaded:
     from_file = isinstance(picture, PIL.ImageFile.ImageFile)
     _check_size(picture.size, "the picture", max_megapixels if from_file else math.inf)
-    with _refusing("the picture"):
-        _load(picture)
+    with _refusing("the picture"), _above_limit(picture):
+        picture.load()
         return _upright(picture, "the picture")
 
 
@@ -178,7 +198,7 @@ def _from_path(source: str | os.PathLike[str], max_megapixels: float) -> _Loaded
     path = Path(source)
     name = _name(source)
     try:
-        with path.open("rb") as stream:
+        with open(path, "rb", opener=_at_once) as stream:
             return _decode(stream, name, max_megapixels, empty=not stream.peek(1))
     except FileNotFoundError:
         raise ImageError(f"{name} does not exist; check the path") from None
@@ -193,31 +213,81 @@ def _from_path(source: str | os.PathLike[str], max_megapixels: float) -> _Loaded
         raise ImageError(f"cannot read {name}: {reason}; check the path") from error
 
 
+def _at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe without waiting for who writes to it: where nobody does, it is empty."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(descriptor, True)
+    return descriptor
+
+
 def _decode(stream: IO[bytes], name: str, max_megapixels: float, *, empty: bool) -> _Loaded:
     if empty:
         raise ImageError(f"{name} is empty; save or download it again")
     with _refusing(name):
         picture = _open(stream)
         _check_size(picture.size, name, max_megapixels)
-        _load(picture)
-        animated = getattr(picture, "is_animated", False) and picture.format != "MPO"
-        return _upright(picture, name)._replace(animated=animated)
+        _check_scans(picture, name)
+        with _above_limit(picture):
+            picture.load()
+            animated = getattr(picture, "is_animated", False) and picture.format != "MPO"
+            return _upright(picture, name)._replace(animated=animated)
 
 
 def _open(stream: IO[bytes]) -> PIL.Image.Image:
     """Read the header only; Pillow's own size limit stands aside for ours."""
     PIL.Image.init()
+    _quiet_libtiff()
     with _pillow_limit(None):
         return PIL.Image.open(stream, formats=[name for name in FORMATS if name in PIL.Image.OPEN])
 
 
-def _load(picture: PIL.Image.Image) -> None:
-    """Decode; a picture above Pillow's limit has passed ours, and takes its turn."""
+@cache
+def _quiet_libtiff() -> None:
+    """What it would print on standard error comes as an exception, too."""
+    with suppress(OSError, AttributeError):  # where it is linked in another way
+        ctypes.CDLL(PIL._imaging.__file__).TIFFSetErrorHandler(None)
+
+
+def _check_scans(picture: PIL.Image.Image, name: str) -> None:
+    """Refuse a JPEG that is drawn over and over: each scan, a few bytes, takes the time of all pixels."""
+    if picture.format not in ("JPEG", "MPO") or not isinstance(picture, PIL.ImageFile.ImageFile):
+        return
+    stream = cast(IO[bytes], picture.fp)
+    before = stream.tell()
+    if sum(marker == _JPEG_SCAN for marker in _jpeg_markers(stream)) > MAX_SCANS:
+        raise ImageError(f"{name} is a JPEG of more than {MAX_SCANS} scans; save it as PNG")
+    stream.seek(before)
+
+
+def _jpeg_markers(stream: IO[bytes]) -> Iterator[bytes]:
+    """Those that begin a segment, up to the end of the first picture."""
+    place = 2
+    while len(block := _read_at(stream, place, 4096)) > 1:
+        found = _JPEG_MARKER.search(block)
+        if found is None:
+            place += len(block) - 1
+        elif found.group() == _JPEG_END:
+            return
+        else:
+            yield found.group()
+            place += found.end()
+            place += int.from_bytes(_read_at(stream, place, 2), "big")
+
+
+def _read_at(stream: IO[bytes], place: int, size: int) -> bytes:
+    stream.seek(place)
+    return stream.read(size)
+
+
+@contextmanager
+def _above_limit(picture: PIL.Image.Image) -> Iterator[None]:
+    """A picture above Pillow's limit has passed ours: it takes its turn to be decoded."""
     with _PILLOW_LIMIT:
         limit = PIL.Image.MAX_IMAGE_PIXELS
     above = limit is not None and picture.width * picture.height > limit
     with _pillow_limit(None) if above else nullcontext():
-        picture.load()
+        yield
 
 
 def _check_size(size: tuple[int, int], name: str, max_megapixels: float = math.inf) -> None:
@@ -260,18 +330,45 @@ def _pillow_limit(pixels: int | None) -> Iterator[None]:
 
 
 def _upright(picture: PIL.Image.Image, name: str) -> _Loaded:
+    """The pixels of a decoded picture. Tile by tile: converted whole, it would be held several times."""
+    down, right, swapped = _orientation(picture)
+    size = picture.size if swapped else picture.size[::-1]
+    image, mask = np.empty((*size, 3), np.uint8), None
+    for box in _tiles(*picture.size):
+        colours, shown = _rgb(picture.crop((box.x1, box.y1, box.x2, box.y2)), name)
+        _as_stored(image, down, right, swapped)[box.slices] = colours
+        if shown is not None:
+            mask = np.empty(size, bool) if mask is None else mask
+            _as_stored(mask, down, right, swapped)[box.slices] = shown
+    return _Loaded(image, mask)
+
+
+def _orientation(picture: PIL.Image.Image) -> tuple[int, int, bool]:
     try:
-        orientation = picture.getexif().get(PIL.ExifTags.Base.Orientation)
-    except Exception:  # a damaged EXIF block says nothing about the pixels
-        orientation = None
-    if orientation in _UPRIGHT:
-        picture = picture.transpose(_UPRIGHT[orientation])
-    return _rgb(picture, name)
+        return _UPRIGHT[picture.getexif()[PIL.ExifTags.Base.Orientation]]
+    except Exception:  # none, or a damaged EXIF block, which says nothing about the pixels
+        return 1, 1, False
 
 
-def _rgb(picture: PIL.Image.Image, name: str) -> _Loaded:
+def _tiles(width: int, height: int) -> Iterator[Box]:
+    columns = min(width, _TILE)
+    rows = _TILE // columns
+    for top, left in product(range(0, height, rows), range(0, width, columns)):
+        yield Box(left, top, min(left + columns, width), min(top + rows, height))
+
+
+def _as_stored(upright: NDArray[Any], down: int, right: int, swapped: bool) -> NDArray[Any]:
+    """A view of an upright array with the rows and columns of the file."""
+    turned = upright[::down, ::right]
+    return turned.swapaxes(0, 1) if swapped else turned
+
+
+def _rgb(picture: PIL.Image.Image, name: str) -> tuple[Image, Mask | None]:
+    """Colours on white; the mask is None without transparency. Each pixel is converted by itself."""
     if picture.mode == "F" or picture.mode.startswith("I"):
         return _deep_grey(picture, name)
+    if picture.mode == "LAB":
+        raise ImageError(f"{name} has LAB colours, which are not read; convert it to RGB")
     if picture.mode in ("La", "RGBa"):
         picture = picture.convert("RGBA" if picture.mode == "RGBa" else "LA")
     mask = None
@@ -280,10 +377,10 @@ def _rgb(picture: PIL.Image.Image, name: str) -> _Loaded:
         mask = np.asarray(picture.getchannel("A")) > 127
         white = PIL.Image.new("RGBA", picture.size, "white")
         picture = PIL.Image.alpha_composite(white, picture)
-    return _Loaded(np.array(picture.convert("RGB")), mask)
+    return np.asarray(picture.convert("RGB")), mask
 
 
-def _deep_grey(picture: PIL.Image.Image, name: str) -> _Loaded:
+def _deep_grey(picture: PIL.Image.Image, name: str) -> tuple[Image, Mask | None]:
     """16-bit grey to 8 bit by its high byte, as Pillow does for 16-bit colour."""
     grey = np.asarray(picture)
     if picture.mode == "F" or grey.min() < 0 or grey.max() > 65535:
@@ -292,4 +389,4 @@ def _deep_grey(picture: PIL.Image.Image, name: str) -> _Loaded:
     if isinstance(transparent, int):
         mask = grey != transparent
         grey = np.where(mask, grey, 65535)
-    return _Loaded(np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2), mask)
+    return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2), mask
