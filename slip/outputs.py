@@ -1,151 +1,23 @@
-"""Results as pictures, as a report, and as files that appear whole or not at all."""
+"""Results as a report, and as files that appear whole or not at all."""
 
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
-import PIL.ImageDraw
-import PIL.ImageEnhance
-import PIL.ImageFont
-from numpy.typing import NDArray
 
 from slip.errors import OutputError, UsageError
 from slip.masks import encode_rle
-from slip.types import Box, Image, Prediction, Segment
-
-ACCENT = (255, 176, 0)
-"""Amber, from a palette that colour-blind readers can tell apart."""
-PLATE = (24, 24, 28)
-MIN_TEXT = 11
-"""Pixels; a caption that would be smaller is left out."""
-
-
-def mask_picture(segment: Segment) -> NDArray[np.uint8]:
-    """The mask as ``uint8 (H, W)``: 255 in the segment, 0 outside."""
-    picture = np.zeros(segment.image_size, np.uint8)
-    picture[segment.box.slices][segment.patch] = 255
-    return picture
-
-
-def cutout(image: Image, segment: Segment) -> NDArray[np.uint8]:
-    """The segment alone, ``uint8 (H, W, 4)`` RGBA at the picture's size; outside it all four are 0.
-
-    Raises UsageError for a segment of a picture of another size.
-    """
-    _check_belongs(image, segment)
-    out = np.zeros((*segment.image_size, 4), np.uint8)
-    part = out[segment.box.slices]
-    part[segment.patch, :3] = image[segment.box.slices][segment.patch]
-    part[segment.patch, 3] = 255
-    return out
-
-
-def index_picture(
-    segments: Sequence[Segment], image_size: tuple[int, int]
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """All segments in one ``(H, W)`` picture: 0 is background, i + 1 is ``segments[i]``.
-
-    Smaller segments are drawn over larger ones, and of equals the earlier over the later.
-    ``uint8`` for up to 255 segments, else ``uint16``. Raises UsageError for more than 65,535
-    segments and for one of a picture of another size.
-    """
-    if len(segments) > 65535:
-        raise UsageError(f"{len(segments)} segments do not fit an index picture; give at most 65535")
-    out = np.zeros(image_size, np.uint8 if len(segments) <= 255 else np.uint16)
-    for index in sorted(range(len(segments)), key=lambda i: (-segments[i].area, -i)):
-        segment = segments[index]
-        _check_belongs(out, segment)
-        out[segment.box.slices][segment.patch] = index + 1
-    return out
-
-
-def overlay(image: Image, segment: Segment, caption: str = "") -> Image:
-    """The picture with the segment tinted and outlined and everything else dimmed, ``uint8 (H, W, 3)``.
-
-    caption: written beside the segment where it fits and the built-in font has all its letters.
-    Raises UsageError for a segment of a picture of another size.
-    """
-    _check_belongs(image, segment)
-    picture = PIL.Image.fromarray(image)
-    line = max(2.0, math.sqrt(picture.width * picture.height) / 220)
-    margin = math.ceil(3 * line)
-    box = segment.box
-    window = Box(
-        max(0, box.x1 - margin),
-        max(0, box.y1 - margin),
-        min(picture.width, box.x2 + margin),
-        min(picture.height, box.y2 + margin),
-    )
-    distance = _distance_to_edge(segment, window, line)
-    out = PIL.ImageEnhance.Brightness(PIL.ImageEnhance.Color(picture).enhance(0.35)).enhance(0.5)
-    near = picture.crop((window.x1, window.y1, window.x2, window.y2))
-    tinted = PIL.Image.blend(near, PIL.Image.new("RGB", near.size, ACCENT), 0.18)
-    corner = (window.x1, window.y1)
-    out.paste(tinted, corner, _alpha(distance + 0.5))
-    out.paste(PLATE, (*corner, window.x2, window.y2), _alpha((line + 1.5 - np.abs(distance)) * 0.55))
-    out.paste(ACCENT, (*corner, window.x2, window.y2), _alpha(line / 2 + 0.5 - np.abs(distance)))
-    _write_caption(out, caption, box, margin)
-    return np.array(out)
-
-
-def _distance_to_edge(segment: Segment, window: Box, line: float) -> NDArray[np.float32]:
-    """Signed distance to the outline in pixels, positive inside, smoothed and cut off beyond the line."""
-    import cv2
-
-    inside = segment.mask[window.slices].view(np.uint8)
-    to_outside = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    to_inside = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    distance = np.clip(to_outside - to_inside, -4 * line, 4 * line) + np.where(inside, -0.5, 0.5)
-    smooth: NDArray[np.float32] = cv2.GaussianBlur(
-        distance.astype(np.float32), (0, 0), max(0.7, line / 3), borderType=cv2.BORDER_REPLICATE
-    )
-    return smooth
-
-
-def _alpha(opacity: NDArray[np.floating]) -> PIL.Image.Image:
-    return PIL.Image.fromarray((np.clip(opacity, 0, 1) * 255).round().astype(np.uint8))
-
-
-def _write_caption(picture: PIL.Image.Image, caption: str, box: Box, gap: int) -> None:
-    """Above the box, else below it, else at the top of the picture; nowhere if it does not fit."""
-    text = " ".join(caption.split())
-    font = _font(text, picture.size)
-    if font is None:
-        return
-    draw = PIL.ImageDraw.Draw(picture)
-    pad = round(font.size * 0.4)
-    width, height = math.ceil(font.getlength(text)) + 2 * pad, math.ceil(font.size * 1.2) + pad
-    if height > picture.height:
-        return
-    left = max(0, min(box.x1, picture.width - width))
-    above, below = box.y1 - gap - height, box.y2 + gap
-    top = above if above >= 0 else below if below + height <= picture.height else 0
-    draw.rounded_rectangle((left, top, left + width - 1, top + height - 1), radius=pad, fill=PLATE)
-    draw.text((left + pad, top + height / 2), text, font=font, fill="white", anchor="lm")
-
-
-def _font(text: str, size: tuple[int, int]) -> PIL.ImageFont.FreeTypeFont | None:
-    """The built-in font at the size that suits the picture and lets the text fit its width."""
-    wanted = max(14.0, min(size) * 0.035)
-    font = PIL.ImageFont.load_default(wanted)
-    if not text or not isinstance(font, PIL.ImageFont.FreeTypeFont):
-        return None
-    missing = bytes(font.getmask("\uffff"))
-    if any(bytes(font.getmask(letter)) == missing for letter in set(text)):
-        return None
-    needed = font.getlength(text) + 0.8 * wanted + 2
-    fitting = min(wanted, math.floor(wanted * size[0] / needed))
-    return font.font_variant(size=fitting) if fitting >= MIN_TEXT else None
+from slip.types import Prediction, Segment
 
 
 def report(
@@ -158,7 +30,8 @@ def report(
     """A prediction as a dict for JSON: plain numbers, and null for what is not finite or not there.
 
     ``image_size`` is [h, w], ``box`` xyxy pixels with x2 and y2 exclusive, ``timings`` seconds.
-    The best segment's fields stand at the top, the others' in ``runners_up``, best first.
+    The best segment's fields stand at the top, a match (``found``) or not, the others' in
+    ``runners_up``, best first.
 
     all_segments: add each mask as a COCO run-length code, ``rle``.
     """
@@ -174,6 +47,7 @@ def report(
             "prompt": prediction.prompt,
             "image_size": prediction.image_size,
             "found": prediction.found,
+            "min_score": prediction.min_score,
             **(ranked[0] if ranked else nothing),
             "runners_up": ranked[1:],
             "timings": prediction.timings,
@@ -199,6 +73,11 @@ def describe(segment: Segment, *, with_rle: bool) -> dict[str, Any]:
     return {**fields, "rle": encode_rle(segment.mask)} if with_rle else fields
 
 
+def to_json(value: Mapping[str, Any]) -> bytes:
+    """JSON for people and programs: indented, in UTF-8, ending in a line break."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
 def _plain(value: Any) -> Any:
     """The value in JSON's own types."""
     if isinstance(value, np.generic):
@@ -212,14 +91,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Iterable):
         return [_plain(item) for item in value]
     return str(value)
-
-
-def _check_belongs(image: NDArray[Any], segment: Segment) -> None:
-    if image.shape[:2] != segment.image_size:
-        raise UsageError(
-            f"the segment is of a picture of size {segment.image_size}, this one is {image.shape[:2]}; "
-            "use resize_segment or the picture it was found in"
-        )
 
 
 def check_outputs(paths: Iterable[Path], *, overwrite: bool) -> None:
@@ -245,19 +116,19 @@ def check_outputs(paths: Iterable[Path], *, overwrite: bool) -> None:
             raise _unwritable(path, error) from error
 
 
-def write_file(path: Path, data: bytes, *, overwrite: bool) -> None:
-    """Write ``data`` so that ``path`` holds all of it or is untouched, even when interrupted.
+def write_file(path: Path, data: bytes | Iterable[bytes], *, overwrite: bool) -> None:
+    """Write ``data``, whole or piece by piece, so that ``path`` holds all of it or is untouched.
 
-    The bytes go to a temporary file in the same folder, which is then given its name. Through a
-    symbolic link the file it leads to is written. Raises UsageError where ``path`` exists (unless
-    ``overwrite``) and OutputError where it cannot be written.
+    Also when interrupted: the bytes go to a temporary file in the same folder, which is then given
+    its name. Through a symbolic link the file it leads to is written. Raises UsageError where
+    ``path`` exists (unless ``overwrite``) and OutputError where it cannot be written.
     """
     target = _target(path)
     temporary = target.with_name(f".slip-{secrets.token_hex(8)}.part")
     try:
         _is_there(path)
         with temporary.open("xb") as stream:
-            stream.write(data)
+            stream.writelines([data] if isinstance(data, bytes) else data)
             stream.flush()
             os.fsync(stream.fileno())
         _publish(temporary, target, overwrite)
@@ -268,6 +139,56 @@ def write_file(path: Path, data: bytes, *, overwrite: bool) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def write_files(
+    contents: Iterable[tuple[Path, bytes]],
+    planned: Iterable[Path] = (),
+    *,
+    overwrite: bool,
+    equal_is_ours: bool = False,
+) -> list[Path]:
+    """Write each file whole; returns their paths. Raises UsageError, OutputError.
+
+    planned: with ``overwrite``, those of them that are not written are removed: an earlier result
+    must not pass for this one.
+    equal_is_ours: a file that is there with the same bytes counts as written.
+    """
+    written = []
+    for path, data in contents:
+        if not (equal_is_ours and _holds(path, data)):
+            write_file(path, data, overwrite=overwrite)
+        written.append(path)
+    if overwrite:
+        for path in planned:
+            if path not in written:
+                remove_file(path)
+    return written
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
+
+
+def append_file(path: Path, data: bytes) -> None:
+    """Add ``data`` to the end of a file, all of it or nothing. Raises OutputError."""
+    try:
+        with path.open("ab", buffering=0) as file:
+            start = file.tell()
+            try:
+                if file.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, "no space left")
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(start)
+                raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {_name(path)}: {error.strerror or error}; make room, then run the same again"
+        ) from None
 
 
 def remove_file(path: Path) -> None:

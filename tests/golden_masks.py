@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from slip import Slip
+from slip.drawing import mask_picture
 from slip.images import encode_png
-from slip.outputs import mask_picture, write_file
+from slip.outputs import write_file
 
 GOLDEN = Path(__file__).parent / "golden"
 EXAMPLES = Path(__file__).parents[1] / "examples"

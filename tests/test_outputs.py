@@ -5,24 +5,21 @@ import json
 import os
 import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from slip.errors import OutputError, UsageError
-from slip.masks import decode_rle, segment_of
+from slip.masks import decode_rle
 from slip.outputs import (
-    MIN_TEXT,
+    append_file,
     check_outputs,
-    cutout,
-    index_picture,
-    mask_picture,
-    overlay,
     report,
+    to_json,
     write_file,
+    write_files,
 )
 from slip.types import Box, Prediction, Segment
 
@@ -35,105 +32,6 @@ def rectangle(x1: int, y1: int, x2: int, y2: int, image_size: tuple[int, int] = 
 
 def noise(height: int, width: int) -> np.ndarray:
     return RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def test_mask_picture_is_0_and_255() -> None:
-    mask = RNG.random((20, 30)) < 0.5
-    segment = segment_of(mask)
-    assert segment
-    picture = mask_picture(segment)
-    assert picture.dtype == np.uint8
-    np.testing.assert_array_equal(picture, np.where(mask, 255, 0))
-
-
-def test_cutout_keeps_the_segment_and_nothing_else() -> None:
-    image, mask = noise(20, 30), RNG.random((20, 30)) < 0.3
-    segment = segment_of(mask)
-    assert segment
-    rgba = cutout(image, segment)
-    assert rgba.shape == (20, 30, 4)
-    np.testing.assert_array_equal(rgba[mask], np.column_stack([image[mask], np.full(mask.sum(), 255)]))
-    assert not rgba[~mask].any()
-
-
-@given(st.integers(0, 10**6), st.integers(0, 12))
-@settings(max_examples=50)
-def test_index_picture_draws_smaller_over_larger(seed: int, count: int) -> None:
-    rng = np.random.default_rng(seed)
-    drawn = [segment_of(rng.random((9, 11)) < rng.random()) for _ in range(count)]
-    segments = [segment for segment in drawn if segment]
-    picture = index_picture(segments, (9, 11))
-    assert picture.dtype == np.uint8
-    for y, x in np.ndindex(9, 11):
-        here = [(s.area, i + 1) for i, s in enumerate(segments) if s.mask[y, x]]
-        assert picture[y, x] == (min(here)[1] if here else 0)
-
-
-@pytest.mark.parametrize(("count", "dtype"), [(0, np.uint8), (255, np.uint8), (256, np.uint16)])
-def test_index_picture_has_room_for_every_index(count: int, dtype: type) -> None:
-    segments = [rectangle(i % 80, i // 80, i % 80 + 1, i // 80 + 1) for i in range(count)]
-    picture = index_picture(segments, (60, 80))
-    assert picture.dtype == dtype and picture.max() == count
-
-
-def test_index_picture_refuses_more_than_it_can_count() -> None:
-    with pytest.raises(UsageError, match="65536 segments"):
-        index_picture([rectangle(0, 0, 1, 1)] * 65536, (60, 80))
-
-
-def test_overlay_shows_the_segment_and_dims_the_rest() -> None:
-    image = np.full((120, 160, 3), (90, 160, 220), np.uint8)
-    segment = rectangle(40, 30, 120, 90, (120, 160))
-    shown = overlay(image, segment).astype(int)
-    assert shown.shape == image.shape and (image == (90, 160, 220)).all()
-    inside, outside, edge = shown[60, 80], shown[5, 5], shown[60, 38:43]
-    assert np.abs(inside - image[60, 80]).max() < 60
-    assert outside.sum() < 0.6 * image[5, 5].sum()
-    assert np.ptp(outside) < 0.4 * np.ptp(image[5, 5].astype(int))
-    assert np.abs(edge - (255, 176, 0)).sum(axis=1).min() < 60
-
-
-def test_the_outline_is_anti_aliased() -> None:
-    y, x = np.mgrid[:200, :200]
-    disc = segment_of((x - 100) ** 2 + (y - 100) ** 2 < 70**2)
-    assert disc
-    shown = overlay(np.zeros((200, 200, 3), np.uint8), disc)
-    assert len(np.unique(shown[..., 0])) > 20
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (2, 2)])
-def test_overlay_of_the_smallest_pictures(size: tuple[int, int]) -> None:
-    shown = overlay(np.zeros((*size, 3), np.uint8), rectangle(0, 0, 1, 1, size), "a prompt")
-    assert shown.shape == (*size, 3)
-
-
-def changed_by_caption(caption: str, segment: Segment) -> np.ndarray:
-    image = np.zeros((*segment.image_size, 3), np.uint8)
-    return (overlay(image, segment, caption) != overlay(image, segment)).any(axis=2)
-
-
-@pytest.mark.parametrize("box", [(100, 100, 150, 150), (0, 0, 40, 40), (270, 10, 300, 200), (0, 0, 300, 200)])
-def test_a_caption_is_written_whole_inside_the_picture(box: tuple[int, int, int, int]) -> None:
-    changed = changed_by_caption("a small red bird 0.274", rectangle(*box, (200, 300)))
-    assert changed.any()
-    plate = segment_of(changed)
-    assert plate and plate.box.height >= MIN_TEXT and plate.box.width > plate.box.height
-
-
-def test_a_caption_shrinks_to_fit_or_is_left_out() -> None:
-    segment = rectangle(100, 100, 150, 150, (200, 300))
-    assert changed_by_caption("a rather long prompt of fifty letters, more or so", segment).any()
-    for caption in ("", "  \n ", "word " * 200, "x" * 100_000, "\u732b", "\u043a\u043e\u0442"):
-        assert not changed_by_caption(caption, segment).any()
-    assert changed_by_caption("two\nlines", segment).any()
-
-
-@pytest.mark.parametrize("make", [cutout, overlay])
-def test_a_segment_of_another_picture_is_refused(make: object) -> None:
-    with pytest.raises(UsageError, match=r"\(60, 80\), this one is \(61, 80\)"):
-        make(noise(61, 80), rectangle(0, 0, 5, 5))  # type: ignore[operator]
-    with pytest.raises(UsageError, match="another|of size"):
-        index_picture([rectangle(0, 0, 5, 5)], (61, 80))
 
 
 def prediction(*segments: Segment) -> Prediction:
@@ -151,6 +49,7 @@ def test_report_tells_the_best_and_the_runners_up() -> None:
         "prompt": "a cat",
         "image_size": [60, 80],
         "found": True,
+        "min_score": 0.0,
         "box": [1, 2, 4, 4],
         "area": 6,
         "score": 0.25,
@@ -330,3 +229,58 @@ def test_check_outputs_refuses_before_any_work(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(OutputError, match="no permission to write"):
         check_outputs([new], overwrite=False)
+
+
+def test_json_takes_any_text() -> None:
+    assert to_json({"prompt": "rød \udcff"}) == '{\n  "prompt": "rød \\udcff"\n}\n'.encode()
+
+
+def test_only_what_is_replaced_is_removed(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.png", tmp_path / "new.png"
+    old.write_bytes(b"old")
+    assert write_files([(new, b"1")], [old, new], overwrite=False) == [new]
+    assert old.read_bytes() == b"old"
+    assert write_files([(new, b"2")], [old, new, tmp_path / "none.png"], overwrite=True) == [new]
+    assert [path.name for path in tmp_path.iterdir()] == ["new.png"]
+
+
+def test_pieces_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    def pieces(good: bool) -> Iterator[bytes]:
+        yield b"one"
+        if not good:
+            raise UsageError("no more")
+        yield b"two"
+
+    path = tmp_path / "a"
+    with pytest.raises(UsageError):
+        write_file(path, pieces(False), overwrite=False)
+    assert list(tmp_path.iterdir()) == []
+    write_file(path, pieces(True), overwrite=False)
+    assert path.read_bytes() == b"onetwo"
+
+
+def test_files_with_the_same_bytes_may_count_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"1")
+    before = path.stat().st_ino
+    assert write_files([(path, b"1")], overwrite=False, equal_is_ours=True) == [path]
+    assert path.stat().st_ino == before
+    for contents, ours in ((b"1", False), (b"2", True)):
+        with pytest.raises(UsageError, match="exists"):
+            write_files([(path, contents)], overwrite=False, equal_is_ours=ours)
+
+
+def test_appended_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    append_file(path, b"one\n")
+    append_file(path, b"two\n")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left on device; make room, then run the same again"):
+        append_file(path, b"three\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+    with pytest.raises(OutputError, match="cannot write"):
+        append_file(tmp_path / "none" / "a", b"")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from slip.data.composites import Plan, draw_composite
 from slip.data.pictures import PictureSet
+from slip.drawing import overlay
 from slip.evaluation.loop import Crop
 from slip.evaluation.scores import Judging
 from slip.evaluation.trials import Trial
 from slip.images import encode_jpeg, resize
 from slip.masks import decode_rle, segment_of
 from slip.options import EvalOptions
-from slip.outputs import overlay
 
 SCENE, CROP = 400, 96
 """Sides of the pictures in pixels."""
