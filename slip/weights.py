@@ -16,16 +16,23 @@ from difflib import get_close_matches
 from functools import lru_cache
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from time import time
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+import numpy as np
+
+from slip.cache import Cache
 from slip.errors import UsageError, WeightsError
+from slip.home import home
 from slip.types import Progress
 
 FIELDS = ("name", "file", "bytes", "sha256", "licence", "url")
 CHUNK = 1 << 20
 TIMEOUT = 30.0
 """Seconds without a byte after which the network has failed."""
+SETTLED = 2.0
+"""Seconds after which a change of a file is sure to show in its times, however coarse these are."""
 
 
 @dataclass(frozen=True)
@@ -99,25 +106,44 @@ def lookup(name: str) -> Entry:
 def published(path: Path, progress: Progress | None = None) -> Entry | None:
     """The entry whose file this is, by its SHA-256; None for any other file.
 
-    Raises WeightsError for a file that cannot be read.
+    The file is read each time: what asks this may open it only then, and a remembered digest could be
+    forged by whoever shares the cache. Raises WeightsError for a file that cannot be read.
     """
     digest = _sha256_of(path, f"verify {path.name}", progress)
     return next((entry for entry in catalogue().values() if entry.sha256 == digest), None)
 
 
-def cache_dir() -> Path:
-    """Where weights are kept: ``$SLIP_HOME/weights``, else the platform's cache folder.
+def digest_of(path: Path, progress: Progress | None = None) -> str:
+    """SHA-256 of a file, in hex.
 
-    Raises UsageError for a ``SLIP_HOME`` below the home of nobody.
+    It is kept in the cache for as long as the file stays where and as it is, and is then had without
+    reading it again. Raises WeightsError for a file that cannot be read.
     """
-    if home := os.environ.get("SLIP_HOME"):
-        try:
-            return Path(home).expanduser() / "weights"
-        except RuntimeError:
-            raise UsageError(f"SLIP_HOME {home!r} names no user's home; set it to a folder") from None
-    from platformdirs import user_cache_dir
+    cache = Cache.open()
+    try:
+        before = _state(path)
+        if held := cache.get("digests", before):
+            return held["sha256"].tobytes().hex()
+        digest = _sha256(path, f"verify {path.name}", progress)
+        settled = time() - path.stat().st_mtime > SETTLED
+        if settled and _state(path) == before:
+            cache.put("digests", before, {"sha256": np.frombuffer(bytes.fromhex(digest), np.uint8)})
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from None
+    return digest
 
-    return Path(user_cache_dir("slip", appauthor=False)) / "weights"
+
+def _state(path: Path) -> str:
+    """A digest of what changes when the file does."""
+    real = path.resolve()
+    status = real.stat()
+    numbers = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return hashlib.sha256(repr((os.fsencode(real), *numbers)).encode()).hexdigest()
+
+
+def cache_dir() -> Path:
+    """Where weights are kept: ``home()/weights``. Raises UsageError for a ``SLIP_HOME`` that cannot be."""
+    return home() / "weights"
 
 
 def path_of(entry: Entry) -> Path:

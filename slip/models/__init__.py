@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slip.models.checks import check_encoder, check_options, check_proposer, is_own_clip, named_clip
+from slip.models.checks import (
+    check_encoder,
+    check_options,
+    check_proposer,
+    clip_name,
+    is_own_clip,
+    named_clip,
+    sam_name,
+)
+from slip.models.header import kind_of
+from slip.models.identity import encoder_identity, proposer_identity
+from slip.models.late import LateDenseEncoder, LateEncoder, LateProposer
+from slip.models.scoring import check_scoring, scoring_of
 
 if TYPE_CHECKING:
     from slip.device import Compute
@@ -16,10 +29,16 @@ __all__ = [
     "check_encoder",
     "check_options",
     "check_proposer",
+    "check_scoring",
+    "encoder_identity",
+    "late_encoder",
+    "late_proposer",
     "load_classifier",
     "load_encoder",
     "load_proposer",
     "named_clip",
+    "proposer_identity",
+    "scoring_of",
 ]
 
 
@@ -35,12 +54,12 @@ def load_proposer(
     Raises UsageError for unknown names and, once SAM is loaded, for options out of range (tell them
     earlier by ``check_proposer``), WeightsError.
     """
-    from slip.models.sam import load_sam, name_of
+    from slip.models.sam import load_sam
     from slip.models.sam.proposer import SamProposer
     from slip.models.sam.reference import ReferenceProposer
 
     kind = ReferenceProposer if proposer == "reference" else SamProposer
-    return kind(load_sam(sam, progress), options, compute, name_of(sam))
+    return kind(load_sam(sam, progress), options, compute, sam_name(sam))
 
 
 def load_encoder(
@@ -56,16 +75,48 @@ def load_encoder(
     """
     clip = named_clip(clip)
     check_encoder(clip, clip_weights)
-    if clip != "tiny" and is_own_clip(clip):
-        from slip.models.checkpoint import kind_of
+    if _is_simple(clip):
+        from slip.models.simple_clip import load_simple_clip
 
-        if kind_of(Path(clip)) == "simple_clip":
-            from slip.models.simple_clip import load_simple_clip
+        return load_simple_clip(Path(clip), compute)
+    from slip.models.clip import ClipEncoder, load_clip
 
-            return load_simple_clip(Path(clip), compute)
-    from slip.models.clip import ClipEncoder, load_clip, name_of
+    return ClipEncoder(load_clip(clip, clip_weights, progress), compute, clip_name(clip, clip_weights))
 
-    return ClipEncoder(load_clip(clip, clip_weights, progress), compute, name_of(clip, clip_weights))
+
+def late_proposer(
+    sam: str,
+    options: ProposeOptions,
+    compute: Compute,
+    progress: Progress | None = None,
+    proposer: ProposerName = "fast",
+) -> LateProposer:
+    """``load_proposer``, put off until it is asked something.
+
+    Raises UsageError as ``check_proposer`` does.
+    """
+    check_proposer(sam, options, proposer)
+    load = partial(load_proposer, sam, options, compute, progress, proposer)
+    return LateProposer(sam_name(sam), options.points == "guided", load, progress)
+
+
+def late_encoder(
+    clip: str, clip_weights: str | None, compute: Compute, progress: Progress | None = None
+) -> LateEncoder:
+    """``load_encoder``, put off until it is asked something.
+
+    Raises UsageError as ``check_encoder`` does, WeightsError for a checkpoint that is damaged at its head.
+    """
+    clip = named_clip(clip)
+    check_encoder(clip, clip_weights)
+    kind = LateEncoder if _is_simple(clip) else LateDenseEncoder
+    load = partial(load_encoder, clip, clip_weights, compute, progress)
+    return kind(clip_name(clip, clip_weights), load, progress)
+
+
+def _is_simple(clip: str) -> bool:
+    """Whether a CLIP is a checkpoint of the paper's dual encoder. Raises WeightsError for a damaged one."""
+    return clip != "tiny" and is_own_clip(clip) and kind_of(Path(clip)) == "simple_clip"
 
 
 def load_classifier(path: Path, compute: Compute) -> Classifier:

@@ -12,28 +12,24 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from slip.errors import WeightsError
+from slip.models.header import Kind, read_config, read_metadata
 from slip.outputs import write_file
 
-Kind = Literal["sam", "clip", "simple_clip", "resnet18"]
 State = dict[str, Tensor]
 
 NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64}
 """What weights are stored in."""
 
-ASSETS = Path(__file__).parent.parent / "assets"
-
-
-def built_in(kind: Kind) -> Path:
-    """The checkpoint of ``--preset tiny``."""
-    return ASSETS / f"{kind}_tiny.safetensors"
+DRAWS = ("normal_", "uniform_")
+"""Ends of the names of functions that fill a tensor with random numbers, torch's and others around them."""
 
 
 def save_checkpoint(
@@ -54,41 +50,12 @@ def save_checkpoint(
     write_file(path, data, overwrite=True)
 
 
-def read_training(path: Path) -> dict[str, Any] | None:
-    """What a SLIP checkpoint was trained on: classes, caption, data, split, loss, metrics; None if not told.
-
-    Raises WeightsError for a file that is missing or damaged.
-    """
-    told = _metadata(path).get("training")
-    try:
-        training = json.loads(told) if told is not None else None
-    except ValueError:
-        training = told
-    if training is not None and not isinstance(training, dict):
-        raise WeightsError(f"{path} is damaged: what it was trained on cannot be read")
-    return training
-
-
-def kind_of(path: Path) -> str | None:
-    """What network a SLIP checkpoint holds; None for another safetensors file. Raises WeightsError."""
-    return _metadata(path).get("slip")
-
-
 def read_checkpoint(path: Path, kind: Kind) -> tuple[dict[str, Any], State]:
     """The configuration and the float32 state of a SLIP checkpoint.
 
     Raises WeightsError: missing, damaged, of another kind, not a SLIP checkpoint.
     """
-    metadata = _metadata(path)
-    if metadata.get("slip") != kind:
-        held = f"a {metadata['slip']} checkpoint" if "slip" in metadata else "no SLIP checkpoint"
-        raise WeightsError(f"{path} is {held}; expected a {kind} checkpoint with its configuration inside")
-    try:
-        config = json.loads(metadata["config"])
-    except (KeyError, ValueError):
-        config = None
-    if not isinstance(config, dict):
-        raise WeightsError(f"{path} is damaged: its configuration cannot be read")
+    config = read_config(path, kind)
     return config, {name: _widened(tensor) for name, tensor in read_state(path).items()}
 
 
@@ -99,7 +66,7 @@ def read_state(path: Path) -> State:
     Raises WeightsError: missing, damaged, or anything but tensors inside.
     """
     if path.suffix == ".safetensors":
-        _metadata(path)
+        read_metadata(path)
         return _plain(_load_safetensors(path), path)
     if is_torchscript(path):
         raise WeightsError(f"{path} is a TorchScript archive; expected a state dict")
@@ -128,6 +95,24 @@ def is_torchscript(path: Path) -> bool:
         return False
 
 
+class WithoutDraws(TorchFunctionMode):
+    """A context, of this thread, in which networks are built with zeros in place of random weights.
+
+    For those whose weights are all loaded afterwards: drawing them takes longer than loading does.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """What torch calls instead of each of its functions."""
+        kwargs = kwargs or {}
+        if func in (torch.rand, torch.randn):
+            return torch.zeros(*args, **kwargs)
+        if not getattr(func, "__name__", "").endswith(DRAWS):
+            return func(*args, **kwargs)
+        tensor = args[0] if args else kwargs["tensor"]
+        tensor.detach().zero_()
+        return tensor
+
+
 def load_strictly(module: torch.nn.Module, state: State, path: Path, expected: str) -> None:
     """Copy ``state`` into ``module``.
 
@@ -140,7 +125,7 @@ def load_strictly(module: torch.nn.Module, state: State, path: Path, expected: s
         if held != wanted:
             raise WeightsError(f"{path} does not fit {expected}: {name} is {held}, expected {wanted}")
     module.load_state_dict(state)
-    if not all(bool(tensor.isfinite().all()) for tensor in module.state_dict().values()):
+    if not all(_is_finite(tensor) for tensor in module.state_dict().values()):
         raise WeightsError(f"{path} is damaged: the weights hold NaN or infinity")
 
 
@@ -173,15 +158,9 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _metadata(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        remedy = "install slip again" if path.parent == ASSETS else "check the path"
-        raise WeightsError(f"no checkpoint at {path}; {remedy}")
-    try:
-        with safe_open(path, "pt") as file:
-            return file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from None
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether no number is NaN or infinite; sooner than by looking at each on its own."""
+    return tensor.numel() == 0 or all(bool(end.isfinite()) for end in tensor.aminmax())
 
 
 def _stored(tensor: Tensor) -> Tensor:

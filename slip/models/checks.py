@@ -89,6 +89,19 @@ def is_own_clip(clip: str) -> bool:
     return clip == "tiny" or (Path(clip).suffix == SUFFIX and is_file(clip))
 
 
+def sam_name(sam: str) -> str:
+    """What a SAM is called in results."""
+    return f"sam/{sam}" if is_named_sam(sam) else Path(sam).name
+
+
+def clip_name(clip: str, weights: str | None) -> str:
+    """What a CLIP and its weights are called in results."""
+    if weights is None:
+        return "clip/tiny" if clip == "tiny" else Path(clip).name
+    name = f"clip/{clip}/{weights}"
+    return name if name in catalogue() else f"clip/{clip}/{Path(weights).name}"
+
+
 def is_file(path: str) -> bool:
     """Whether there is a file; False also for what cannot be a path."""
     try:

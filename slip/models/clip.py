@@ -17,9 +17,17 @@ from torch.nn.functional import normalize
 from slip.device import Compute
 from slip.errors import SlipWarning, UsageError, WeightsError
 from slip.images import resize
-from slip.models.checkpoint import State, built_in, is_torchscript, load_strictly, read_checkpoint, read_state
+from slip.models.checkpoint import (
+    State,
+    WithoutDraws,
+    is_torchscript,
+    load_strictly,
+    read_checkpoint,
+    read_state,
+)
 from slip.models.checks import check_encoder, is_own_clip, named_clip
 from slip.models.dense import dense_features, dense_side
+from slip.models.header import built_in
 from slip.types import Features, Image, Progress
 from slip.weights import catalogue, ensure, published
 
@@ -109,22 +117,16 @@ def read_clip(
     else:
         state = read_state(path)
     _check_fits(clip, state, path)
-    model = build_clip(config)
+    with WithoutDraws():
+        model = build_clip(config)
     load_strictly(model, state, path, f"CLIP {clip}")
     return config, model
 
 
-def name_of(clip: str, weights: str | None) -> str:
-    """What ``load_clip(clip, weights)`` is called in results."""
-    if weights is None:
-        return "clip/tiny" if clip == "tiny" else Path(clip).name
-    name = f"clip/{clip}/{weights}"
-    return name if name in catalogue() else f"clip/{clip}/{Path(weights).name}"
-
-
 def _load_own(path: Path) -> tuple[dict[str, Any], open_clip.CLIP]:
     config, state = read_checkpoint(path, "clip")
-    model = build_clip(config)
+    with WithoutDraws():
+        model = build_clip(config)
     load_strictly(model, state, path, "the CLIP of its configuration")
     return config, model
 
@@ -206,6 +208,7 @@ class ClipEncoder:
     def __init__(self, model: open_clip.CLIP, compute: Compute, name: str) -> None:
         self.name = name
         self.image_size = image_side(model.visual.image_size)
+        self.logit_scale = float(model.logit_scale.detach().exp())
         self._compute = compute
         self._model = model.to(compute.device)
         self._mean = torch.tensor(model.visual.image_mean, device=compute.device).view(3, 1, 1)

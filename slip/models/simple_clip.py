@@ -22,7 +22,7 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 from slip.device import Compute
 from slip.errors import SlipWarning, UsageError, WeightsError
-from slip.models.checkpoint import State, load_strictly, read_checkpoint, read_state
+from slip.models.checkpoint import State, WithoutDraws, load_strictly, read_checkpoint, read_state
 from slip.types import Features, Image, Progress
 from slip.weights import ensure
 
@@ -239,7 +239,8 @@ def load_simple_clip(path: Path, compute: Compute) -> SimpleClipEncoder:
         raise WeightsError(
             f"{path} is damaged: not a configuration of the paper's dual encoder: {error}"
         ) from None
-    model = build_simple_clip(config)
+    with WithoutDraws():
+        model = build_simple_clip(config)
     load_strictly(model, state, path, "the dual encoder of its configuration")
     return SimpleClipEncoder(model, config, compute, path.name)
 
@@ -257,6 +258,11 @@ def _parse(*, embed_dim: int, vocabulary: list[str], layers: list[int], **sizes:
     return SimpleClipConfig(embed_dim, tuple(vocabulary), Shape(layers=tuple(layers), **sizes))
 
 
+def logit_scale(embed_dim: int) -> float:
+    """What the paper's loss multiplies cosines by: rows that leave its LayerNorm are about sqrt(D) long."""
+    return float(embed_dim)
+
+
 class SimpleClipEncoder:
     """Pictures and text in the common space of the paper's dual encoder."""
 
@@ -264,6 +270,7 @@ class SimpleClipEncoder:
         self.name = name
         self.image_size = config.shape.image_size
         self._width = config.embed_dim
+        self.logit_scale = logit_scale(config.embed_dim)
         self._compute = compute
         self._model = model.to(compute.device).eval()
         self._tokenize = Tokenizer(config.vocabulary, config.shape.context)

@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 from slip import weights
 from slip.device import Compute
 from slip.errors import SlipWarning, UsageError, WeightsError
-from slip.models import checkpoint, load_encoder
+from slip.models import header, load_encoder
 from slip.models.checkpoint import save_checkpoint
-from slip.models.clip import ClipEncoder, build_clip, load_clip, name_of
+from slip.models.checks import clip_name
+from slip.models.clip import ClipEncoder, build_clip, load_clip
 
 CPU = Compute("cpu", "fp32")
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
@@ -153,7 +154,7 @@ def test_a_checkpoint_loads(tmp_path, monkeypatch):
     model.load_state_dict(state)
     path = tmp_path / "clip_tiny.safetensors"
     save_checkpoint(path, "clip", config, state)
-    monkeypatch.setattr(checkpoint, "ASSETS", tmp_path)
+    monkeypatch.setattr(header, "ASSETS", tmp_path)
     expected = ClipEncoder(model, CPU, "toy").encode_images(crops(2, 32))
     for clip, name in (("tiny", "clip/tiny"), (str(path), "clip_tiny.safetensors")):
         loaded = load_encoder(clip, None, CPU)
@@ -195,8 +196,8 @@ def test_a_tag_goes_through_the_catalogue(monkeypatch):
 
 
 def test_names():
-    assert name_of("ViT-B-32", "openai") == "clip/ViT-B-32/openai"
-    assert name_of("ViT-B-32", "/some/where/mine.pt") == "clip/ViT-B-32/mine.pt"
+    assert clip_name("ViT-B-32", "openai") == "clip/ViT-B-32/openai"
+    assert clip_name("ViT-B-32", "/some/where/mine.pt") == "clip/ViT-B-32/mine.pt"
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,10 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_
 from slip.device import Compute
 from slip.errors import UsageError, WeightsError
 from slip.masks import decode_rle, segment_of
-from slip.models import checkpoint, load_proposer
+from slip.models import header, load_proposer
 from slip.models.checkpoint import save_checkpoint
-from slip.models.sam import build_sam, load_sam, name_of, proposer
+from slip.models.checks import sam_name
+from slip.models.sam import build_sam, load_sam, proposer
 from slip.models.sam.proposer import SamProposer
 
 CPU = Compute("cpu", "fp32")
@@ -65,7 +66,7 @@ def test_a_checkpoint_loads(small, tmp_path, monkeypatch):
     path = tmp_path / "sam_tiny.safetensors"
     save_checkpoint(path, "sam", TOY, small.half().state_dict())
     small.float()
-    monkeypatch.setattr(checkpoint, "ASSETS", tmp_path)
+    monkeypatch.setattr(header, "ASSETS", tmp_path)
     for source in (str(path), "tiny"):
         assert same_state(load_sam(source), small)
     proposer = load_proposer("tiny", ALL, CPU)
@@ -82,7 +83,7 @@ def test_a_checkpoint_that_its_configuration_does_not_fit(small, tmp_path):
 
 
 def test_names():
-    assert [name_of(source) for source in ("tiny", "vit_b", "/some/where/my.pth")] == [
+    assert [sam_name(source) for source in ("tiny", "vit_b", "/some/where/my.pth")] == [
         "sam/tiny",
         "sam/vit_b",
         "my.pth",

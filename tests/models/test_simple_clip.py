@@ -29,7 +29,8 @@ from slip.models.simple_clip import (
     take_published,
     vocabulary_of,
 )
-from slip.pipeline.slip import Slip, choose_models
+from slip.pipeline.choices import choose_models
+from slip.pipeline.slip import Slip
 
 CPU = Compute("cpu", "fp32")
 

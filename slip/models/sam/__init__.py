@@ -4,6 +4,6 @@
 ``proposer`` finds the same masks sooner, through ``encoder``, ``decoder``, ``fullsize`` and ``points``.
 """
 
-from slip.models.sam.load import build_sam, load_sam, name_of
+from slip.models.sam.load import build_sam, load_sam
 
-__all__ = ["build_sam", "load_sam", "name_of"]
+__all__ = ["build_sam", "load_sam"]

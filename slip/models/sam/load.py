@@ -11,8 +11,9 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
 from slip.errors import WeightsError
-from slip.models.checkpoint import State, built_in, load_strictly, read_checkpoint, read_state
+from slip.models.checkpoint import State, WithoutDraws, load_strictly, read_checkpoint, read_state
 from slip.models.checks import check_sam, is_named_sam
+from slip.models.header import built_in
 from slip.types import Progress
 from slip.weights import ensure
 
@@ -109,14 +110,10 @@ def load_sam(source: str, progress: Progress | None = None) -> Sam:
     return _load_own(path) if path.suffix == ".safetensors" else _load_official(path)
 
 
-def name_of(source: str) -> str:
-    """What ``load_sam(source)`` is called in results."""
-    return f"sam/{source}" if is_named_sam(source) else Path(source).name
-
-
 def _load_own(path: Path) -> Sam:
     config, state = read_checkpoint(path, "sam")
-    sam = build_sam(config)
+    with WithoutDraws():
+        sam = build_sam(config)
     load_strictly(sam, state, path, "the SAM of its configuration")
     return sam
 
@@ -129,7 +126,8 @@ def _load_official(path: Path, expected: str | None = None) -> Sam:
         raise WeightsError(
             f"{path} holds {architecture or 'no official SAM'}; expected the weights of {wanted}"
         )
-    sam = sam_model_registry[architecture]()
+    with WithoutDraws():
+        sam = sam_model_registry[architecture]()
     load_strictly(sam, state, path, architecture)
     return sam
 

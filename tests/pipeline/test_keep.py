@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from fakes import COLOURS, FakeEncoder, FakeProposer, segment_from
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+
+from slip.cache import Cache
+from slip.options import Scoring
+from slip.pipeline.keep import Keeping
+from slip.pipeline.slip import Slip
+
+masks = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))).filter(np.any)
+trust = st.floats(allow_nan=False, width=64)
+
+
+def scene(shift=0):
+    image = np.zeros((30, 40, 3), np.uint8)
+    image[2:8, 3 + shift : 9 + shift], image[10:25, 5:15], image[5:12, 25:38] = COLOURS.values()
+    return image
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return Cache(tmp_path / "cache")
+
+
+def fresh(cache, proposer="p", encoder="e", **how):
+    """A Slip of a new process: models that were asked nothing yet, and what the disk holds."""
+    return Slip(FakeProposer(), FakeEncoder(), keeping=Keeping(cache, proposer, encoder), **how)
+
+
+def asked(slip):
+    return len(slip.proposer.seen), sum(slip.encoder.batches), list(slip.encoder.texts)
+
+
+def same(one, other):
+    assert one.scores == other.scores
+    for mine, theirs in zip(one.segments, other.segments, strict=True):
+        assert (mine.mask == theirs.mask).all()
+        assert (mine.box, mine.score) == (theirs.box, theirs.score)
+        assert (mine.predicted_iou, mine.stability) == (theirs.predicted_iou, theirs.stability)
+
+
+@given(st.lists(st.tuples(masks, trust, trust), max_size=5))
+def test_kept_segments_come_back_to_the_bit(tmp_path_factory, drawn):
+    keeping = Keeping(Cache(tmp_path_factory.mktemp("cache")), "p", "e")
+    found = [segment_from(mask, iou, stability) for mask, iou, stability in drawn]
+    assert keeping.segments("00", lambda: found) is found
+    for first, again in zip(found, keeping.segments("00", lambda: pytest.fail("searched")), strict=True):
+        assert (first.patch == again.patch).all()
+        assert again.patch.dtype == bool
+        kept = ("box", "image_size", "predicted_iou", "stability", "score")
+        assert [getattr(first, name) for name in kept] == [getattr(again, name) for name in kept]
+
+
+def test_another_process_computes_nothing_again(cache):
+    first = fresh(cache)
+    expected = first.segment(scene(), "red")
+    assert asked(first) == (1, 3, ["red"])
+    again = fresh(cache)
+    same(expected, again.segment(scene(), "red"))
+    assert asked(again) == (0, 0, [])
+    assert again.segment(scene(), "blue").best.box != expected.best.box
+    assert asked(again) == (0, 0, ["blue"])
+
+
+def test_what_is_kept_changes_nothing(cache):
+    how = {"view": "ensemble", "scoring": Scoring(negatives=("green",), presence=0.3, prior=0.5)}
+    plain = Slip(FakeProposer(), FakeEncoder(), **how).segment(scene(), "red")
+    for _ in range(2):
+        same(plain, fresh(cache, **how).segment(scene(), "red"))
+
+
+@pytest.mark.parametrize(
+    "other, expected",
+    [
+        ({"proposer": "p2"}, (1, 3, [])),
+        ({"encoder": "e2"}, (0, 3, ["red"])),
+        ({"view": "blur"}, (0, 3, [])),
+        ({"overlap": "none"}, (0, 3, [])),
+        ({"scoring": Scoring(templates=("a {}",))}, (0, 0, ["a red"])),
+        ({"scoring": Scoring(floor=3.0, min_score=0.1, prior=1.0)}, (0, 0, [])),
+        ({"scoring": Scoring(presence=0.5)}, (0, 1, [])),
+    ],
+)
+def test_only_what_depends_on_a_change_is_computed_again(cache, other, expected):
+    fresh(cache).segment(scene(), "red")
+    changed = fresh(cache, **other)
+    changed.segment(scene(), "red")
+    assert asked(changed) == expected
+
+
+def test_another_picture_is_searched(cache):
+    fresh(cache).segment(scene(), "red")
+    other = fresh(cache)
+    assert other.segment(scene(shift=1), "red").best.box.x1 == 4
+    assert asked(other)[0] == 1
+
+
+def test_a_picture_of_another_shape_with_the_same_bytes_is_another(cache):
+    keeping = Keeping(cache, "p", "e")
+    flat = scene()
+    assert keeping.key(flat) != keeping.key(flat.reshape(40, 30, 3))
+    assert keeping.key(flat) == keeping.key(np.asfortranarray(flat))
+
+
+def test_pictures_and_prompts_are_not_stored(cache):
+    image = scene()
+    image[:] = np.random.default_rng(0).integers(1, 255, image.shape)
+    image[2:8, 3:9] = COLOURS["red"]
+    keeping = Keeping(cache, "p", "e")
+    keeping.segments(keeping.key(image), lambda: [segment_from((image == COLOURS["red"]).all(axis=2))])
+    keeping.texts(["a secret prompt"], lambda: np.ones((1, 3), np.float32))
+    held = b"".join(path.read_bytes() for path in cache.folder.rglob("*") if path.is_file())
+    assert held
+    assert b"secret" not in held
+    assert image.tobytes()[:300] not in held
+    assert image[0].tobytes() not in held
