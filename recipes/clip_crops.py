@@ -14,11 +14,13 @@ from recipes.clip_texts import Facts, describe
 from recipes.sam_prompts import varied_scene
 from slip.data.critters import Scene, SceneObject
 from slip.masks import segment_of
-from slip.pipeline.crops import VIEWS, crop_views
+from slip.options import View
+from slip.pipeline.crops import crop_views
 from slip.types import Image, Mask
 
 CROPS = 12
 CONTEXT = 32
+VIEWS: tuple[View, ...] = ("black", "letterbox-black", "blur")
 _KINDS = ("critter", "part", "thing", "ground", "fragment")
 _SHARES = (0.58, 0.18, 0.1, 0.05, 0.09)
 
@@ -45,7 +47,7 @@ class SceneCrops(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         crops: list[NDArray[np.uint8]] = []
         facts, texts, claims = [], [], []
         while len(crops) < CROPS:
-            mask, truth = _subject(scene, rng)
+            mask, truth = subject(scene, rng)
             crop = _crop(scene.image, mask, self.size, rng)
             if crop is None:
                 continue
@@ -62,7 +64,7 @@ class SceneCrops(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         )
 
 
-def _subject(scene: Scene, rng: np.random.Generator) -> tuple[Mask, Facts]:
+def subject(scene: Scene, rng: np.random.Generator) -> tuple[Mask, Facts]:
     """A region of the scene as a proposer might return it, and what it shows."""
     kind = str(rng.choice(_KINDS, p=_SHARES))
     critters = scene.critters
@@ -121,5 +123,5 @@ def _crop(image: Image, mask: Mask, size: int, rng: np.random.Generator) -> NDAr
     segment = segment_of(mask)
     if segment is None or segment.area < 12:
         return None
-    view = list(VIEWS)[int(rng.integers(len(VIEWS)))]
+    view = VIEWS[int(rng.integers(len(VIEWS)))]
     return np.asarray(crop_views(image, [segment], view, size)[0])

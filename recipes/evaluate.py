@@ -108,7 +108,7 @@ def pipeline(count: int) -> tuple[list[Measured], dict[tuple[Overlap, View], Mea
         for view in get_args(View)
     }
     for scene in scenes(count):
-        found = propose_segments(proposer, scene.image)
+        found = list(propose_segments(proposer, scene.image))
         recall[3].values.append(len(found))
         for thing in scene.things:
             recall[0 if thing.species else 1].values.append(best_iou(found, scene.mask(thing)))

@@ -15,7 +15,8 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.utils.data import Dataset
 
 from slip.device import Compute
-from slip.models.checkpoint import Kind, built_in, save_checkpoint
+from slip.models.checkpoint import save_checkpoint
+from slip.models.header import Kind, built_in
 from slip.training.distributed import Ranks
 from slip.training.loop import Key, Moment, Plan, Watch, fit
 from slip.training.run import Record, Run

@@ -61,7 +61,7 @@ def main() -> None:
     searched = []
     for number in track(range(count), "scenes"):
         scene = make_scene(FIRST_SEED + number)
-        searched.append((scene, propose_segments(proposer, scene.image)))
+        searched.append((scene, list(propose_segments(proposer, scene.image))))
     table = Table("predicted IoU", "stability", "recall .5", "recall .75", "chosen .5", "segments")
     for pred_iou, stability in product(PRED_IOU, STABILITY):
         table.add_row(*row(searched, encoder, pred_iou, stability))

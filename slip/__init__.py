@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slip.errors import (
         ImageError,
-        NoSegments,
+        NoMatch,
         OutputError,
         SlipError,
         SlipWarning,
@@ -26,7 +26,7 @@ _HOME = {
     "Slip": "slip.pipeline.slip",
     **dict.fromkeys(("Box", "Prediction", "Proposals", "Segment"), "slip.types"),
     **dict.fromkeys(
-        ("ImageError", "NoSegments", "OutputError", "SlipError", "SlipWarning", "UsageError", "WeightsError"),
+        ("ImageError", "NoMatch", "OutputError", "SlipError", "SlipWarning", "UsageError", "WeightsError"),
         "slip.errors",
     ),
 }
@@ -34,7 +34,7 @@ _HOME = {
 __all__ = [
     "Box",
     "ImageError",
-    "NoSegments",
+    "NoMatch",
     "OutputError",
     "Prediction",
     "Proposals",

@@ -2,7 +2,7 @@
 
 SlipError
 ├── UsageError            2  a value that cannot be used, an output that already exists
-├── NoSegments            1  the picture was searched and nothing was found
+├── NoMatch               1  the picture was searched and nothing in it is what was named
 ├── ImageError            3  a picture that cannot be read
 ├── OutputError           3  a result that cannot be written
 └── WeightsError          4  weights that are missing, damaged or of another architecture
@@ -24,8 +24,8 @@ class UsageError(SlipError):
     exit_code = 2
 
 
-class NoSegments(SlipError):
-    """A best segment was asked of an empty prediction."""
+class NoMatch(SlipError):
+    """A best segment was asked of a prediction in which none reaches the threshold."""
 
     exit_code = 1
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import ceil, floor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import PIL.Image
@@ -118,6 +118,53 @@ def resize_segment(segment: Segment, image_size: tuple[int, int]) -> Segment | N
         return None
     box = _shifted(tight, -across.out_start, -down.out_start)
     return replace(segment, patch=patch[tight.slices].copy(), box=box, image_size=(height, width))
+
+
+class Enlarged(Sequence[Segment]):
+    """Segments of a reduced picture at the size of the picture itself, each enlarged when it is taken.
+
+    So many masks of a large picture never stand in memory together. A segment too small for
+    ``resize_segment`` to leave anything of it is enlarged pixel by pixel.
+    """
+
+    def __init__(self, reduced: Sequence[Segment], image_size: tuple[int, int]) -> None:
+        self.reduced = reduced
+        self.image_size = image_size
+
+    def __len__(self) -> int:
+        return len(self.reduced)
+
+    @overload
+    def __getitem__(self, index: int) -> Segment: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Enlarged: ...
+
+    def __getitem__(self, index: int | slice) -> Segment | Enlarged:
+        if isinstance(index, slice):
+            return Enlarged(self.reduced[index], self.image_size)
+        segment = self.reduced[index]
+        return resize_segment(segment, self.image_size) or _repeated(segment, self.image_size)
+
+    def __iter__(self) -> Iterator[Segment]:
+        return (self[index] for index in range(len(self)))
+
+
+def as_searched(segments: Sequence[Segment]) -> Sequence[Segment]:
+    """The segments at the size they were found at: what is the same at any size is cheaper to ask there."""
+    return segments.reduced if isinstance(segments, Enlarged) else segments
+
+
+def _repeated(segment: Segment, image_size: tuple[int, int]) -> Segment:
+    """Enlarged by the nearest pixel."""
+    (height, width), (rows, columns) = image_size, segment.image_size
+    box = segment.box
+    x1, x2 = (-(-x * width // columns) for x in (box.x1, box.x2))
+    y1, y2 = (-(-y * height // rows) for y in (box.y1, box.y2))
+    down = np.arange(y1, y2) * rows // height - box.y1
+    across = np.arange(x1, x2) * columns // width - box.x1
+    patch = segment.patch[down[:, None], across]
+    return replace(segment, patch=patch, box=Box(x1, y1, x2, y2), image_size=image_size)
 
 
 class _Span(NamedTuple):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Overlap = Literal["nms", "paper", "none"]
-View = Literal["black", "letterbox-black", "blur"]
+View = Literal["black", "letterbox-black", "blur", "blur-dim", "context", "raw", "ensemble"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PresetName = Literal["tiny", "base", "large"]
@@ -24,7 +24,9 @@ Protocol = Literal["corrected", "paper"]
 Asked = Literal["label", "caption"]
 
 OVERLAP: Overlap = "nms"
-VIEW: View = "black"
+VIEW: View = "ensemble"
+PAPER_VIEW: View = "black"
+"""How the paper shows its segments, to CLIP and to the judge."""
 PROPOSER: ProposerName = "fast"
 PRESET: PresetName = "base"
 
@@ -91,6 +93,39 @@ def propose_options(sam: str, proposer: ProposerName = PROPOSER) -> ProposeOptio
     """
     options = OWN_PROPOSE.get(sam, PROPOSE)
     return replace(options, points="exhaustive") if proposer == "reference" else options
+
+
+GENERIC = ("object", "things", "stuff", "texture")
+"""What any segment may show instead: the canonical phrases of LERF (arXiv 2303.09553, section 3.2)."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How similarities to a text become scores. Chosen by evidence for a CLIP, and stored with it.
+
+    templates: sentences that prompts and negatives are put into, at ``{}``; their features are averaged.
+    negatives: what a segment may show instead; one that is the prompt itself is left out.
+    floor: a logit that stands for everything else; the prompt's must be higher for a score above .5.
+    presence: share of the whole picture's log-odds in those of its segments, 0 to 1.
+    prior: weight of the logarithm of predicted IoU x stability.
+    min_score: segments with a lower score are no match, 0 to 1.
+    """
+
+    templates: tuple[str, ...] = ("{}",)
+    negatives: tuple[str, ...] = ()
+    floor: float = 0.0
+    presence: float = 0.0
+    prior: float = 0.0
+    min_score: float = 0.0
+
+
+SCORING = Scoring(
+    templates=("{}", "a photo of {}", "a cropped photo of {}", "a close-up photo of {}"), negatives=GENERIC
+)
+"""For published CLIPs. No threshold was calibrated for them: that needs their weights."""
+
+OWN_SCORING = {"tiny": Scoring(floor=8.47, min_score=0.5)}
+"""For built-in CLIPs (``python -m recipes.calibrate``)."""
 
 
 @dataclass(frozen=True)

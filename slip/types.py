@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from slip.errors import NoSegments
+from slip.errors import NoMatch
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -62,7 +62,7 @@ class Segment:
     image_size: (height, width) of the picture.
     predicted_iou: the mask model's own estimate of its IoU, finite; it may stray beyond 0 to 1.
     stability: IoU of the mask with itself at a stricter and a looser threshold, 0 to 1.
-    score: cosine similarity with the prompt, -1 to 1; None until ranked.
+    score: how likely the segment is what the prompt names, 0 to 1; None until ranked.
     """
 
     patch: Mask
@@ -94,49 +94,82 @@ class Proposals:
     """Every segment kept of one picture, before any text: what many prompts can share.
 
     image: the picture, ``uint8 (H, W, 3)`` RGB.
-    segments: what the overlap filter kept, in its order.
+    segments: what the overlap filter kept, in its order, at the picture's size.
     found: how many segments there were before the filter.
     timings: seconds spent per stage.
+    key: what the search is kept under between runs; None where it is not kept.
     """
 
     image: Image
-    segments: tuple[Segment, ...]
+    segments: Sequence[Segment]
     found: int
     timings: Mapping[str, float] = field(default_factory=dict)
+    key: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """The segments of a picture, ranked against a prompt, best first.
 
+    segments: all of them, at the picture's size.
     image_size: (height, width) of the picture.
     timings: seconds spent per stage.
+    min_score: segments with a lower score are no match, 0 to 1.
+    scores: of the segments, so that none must be looked at to know; taken from them where left out.
+    order: where each segment stood among those of the proposals; as given where left out.
     """
 
     prompt: str
-    segments: tuple[Segment, ...]
+    segments: Sequence[Segment]
     image_size: tuple[int, int]
     timings: Mapping[str, float] = field(default_factory=dict)
+    min_score: float = 0.0
+    scores: tuple[float, ...] = ()
+    order: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.scores:
+            object.__setattr__(self, "scores", tuple(segment.score or 0.0 for segment in self.segments))
+        if not self.order:
+            object.__setattr__(self, "order", tuple(range(len(self.segments))))
 
     @property
     def found(self) -> bool:
-        """Whether there is any segment."""
-        return bool(self.segments)
+        """Whether any segment is a match."""
+        return bool(self.scores) and self.scores[0] >= self.min_score
+
+    @property
+    def matches(self) -> Sequence[Segment]:
+        """The segments that reach ``min_score``, best first."""
+        return self.segments[: sum(score >= self.min_score for score in self.scores)]
+
+    @property
+    def candidate(self) -> Segment | None:
+        """The segment with the highest score, a match or not; None where there is no segment."""
+        return self.segments[0] if self.scores else None
 
     @property
     def best(self) -> Segment:
-        """The segment with the highest score. Raises NoSegments when there is none."""
-        if not self.segments:
-            raise NoSegments(f"no segment found for {self.prompt!r}; try more points or lower thresholds")
-        return self.segments[0]
+        """The best match. Raises NoMatch when there is none."""
+        if self.found:
+            return self.segments[0]
+        if self.scores:
+            raise NoMatch(
+                f"no match for {self.prompt!r}: the best candidate scores {self.scores[0]:.2f}, "
+                f"below {self.min_score:.2f}"
+            )
+        raise NoMatch(f"no segment found for {self.prompt!r}; try more points or lower thresholds")
 
 
 class Proposer(Protocol):
     """Finds every segment of a picture, with no text."""
 
     name: str
-    image_size: int
-    """Side in pixels beyond which it sees no more: larger pictures may be reduced to it."""
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels beyond which it sees no more: larger pictures may be reduced to it."""
+        ...
 
     def propose(self, image: Image, progress: Progress | None = None) -> list[Segment]:
         """Segments of ``image`` in a deterministic order; may be empty."""
@@ -161,8 +194,16 @@ class Encoder(Protocol):
     """A dual encoder of pictures and text with one space for both."""
 
     name: str
-    image_size: int
-    """Side of the square pictures that ``encode_images`` takes."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square pictures that ``encode_images`` takes."""
+        ...
+
+    @property
+    def logit_scale(self) -> float:
+        """What a cosine similarity is multiplied by before a softmax."""
+        ...
 
     def encode_images(self, crops: Image) -> Features:
         """``uint8 (N, S, S, 3)`` RGB to ``float32 (N, D)`` with unit rows."""

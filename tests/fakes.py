@@ -41,6 +41,7 @@ class FakeEncoder:
 
     name = "fake-clip"
     image_size = 8
+    logit_scale = 10.0
 
     def __init__(self) -> None:
         self.batches: list[int] = []

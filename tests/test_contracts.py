@@ -28,7 +28,7 @@ from slip.data.pictures import PictureSet
 from slip.device import Compute
 from slip.errors import UsageError
 from slip.masks import segment_of
-from slip.models import load_encoder, load_proposer
+from slip.models import late_encoder, late_proposer, load_encoder, load_proposer
 from slip.options import Overlap, ProposeOptions, View
 from slip.pipeline.crops import VIEWS, crop_views
 from slip.pipeline.overlap import METHODS, drop_overlaps
@@ -40,17 +40,23 @@ TEXTS = ["a red bird", "青い鳥", "a", "a fish with spots and a very small tai
 SIZES = [(48, 64), (64, 40), (1, 1), (1, 90), (200, 3)]
 
 PROPOSERS: dict[str, Callable[[list[str], ProposeOptions], Proposer]] = {
+    "LateProposer": lambda paths, options: late_proposer(paths[1], options, CPU),
     "SamProposer": lambda paths, options: load_proposer(paths[1], options, CPU),
     "ReferenceProposer": lambda paths, options: load_proposer(
         paths[1], replace(options, points="exhaustive"), CPU, proposer="reference"
     ),
 }
 ENCODERS: dict[str, Callable[[list[str]], Encoder]] = {
+    "LateEncoder": lambda paths: late_encoder(simple_clip_beside(paths[3]), None, CPU),
+    "LateDenseEncoder": lambda paths: late_encoder(paths[3], None, CPU),
     "ClipEncoder": lambda paths: load_encoder(paths[3], None, CPU),
-    "SimpleClipEncoder": lambda paths: load_encoder(
-        str(save_simple_clip(Path(paths[3]).with_name("simple_clip.safetensors"))), None, CPU
-    ),
+    "SimpleClipEncoder": lambda paths: load_encoder(simple_clip_beside(paths[3]), None, CPU),
 }
+
+
+def simple_clip_beside(path: str) -> str:
+    """The path of a checkpoint of the paper's dual encoder, in the folder of another."""
+    return str(save_simple_clip(Path(path).with_name("simple_clip.safetensors")))
 
 
 def picture(height: int, width: int, seed: int = 0) -> Image:
@@ -207,7 +213,7 @@ def drawn_segments(height: int, width: int, count: int = 12) -> list[Segment]:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("view", get_args(View))
+@pytest.mark.parametrize("view", tuple(VIEWS))
 class TestViews:
     def test_crops_are_as_promised(self, view: View, size: tuple[int, int]) -> None:
         image, segments = picture(*size), drawn_segments(*size)
@@ -225,7 +231,7 @@ class TestViews:
 
 
 def test_every_view_and_method_is_offered() -> None:
-    assert tuple(VIEWS) == get_args(View)
+    assert (*VIEWS, "ensemble") == get_args(View)
     assert set(METHODS) == set(get_args(Overlap))
 
 

@@ -12,6 +12,8 @@ from pycocotools import mask as coco
 
 from slip.errors import UsageError
 from slip.masks import (
+    Enlarged,
+    as_searched,
     decode_rle,
     encode_rle,
     intersection,
@@ -202,3 +204,46 @@ def test_a_size_without_pixels_is_refused(size: tuple[int, int]) -> None:
     assert segment
     with pytest.raises(UsageError, match="1 pixel or more"):
         resize_segment(segment, size)
+
+
+@st.composite
+def enlargements(draw):
+    """A segment, and a size at which no side is shorter."""
+    mask = draw(hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))).filter(np.any))
+    height, width = (side + draw(st.integers(0, 40)) for side in mask.shape)
+    return segment_of(mask), (height, width)
+
+
+@given(enlargements())
+def test_enlarged_segments_are_resized_and_never_empty(drawn):
+    segment, size = drawn
+    (large,) = Enlarged([segment], size)
+    resized = resize_segment(segment, size)
+    assert large.image_size == size
+    assert large.area > 0
+    assert large.box == mask_box(large.mask)
+    if resized is not None:
+        assert (large.mask == resized.mask).all()
+    else:
+        nearest = PIL.Image.fromarray(segment.mask).resize(size[::-1], PIL.Image.Resampling.NEAREST)
+        assert mask_iou(large.mask, np.asarray(nearest)) >= 0.5
+
+
+def test_a_pixel_too_small_to_be_resampled_is_repeated():
+    mask = np.zeros((3, 3), bool)
+    mask[1, 1] = True
+    assert resize_segment(segment_of(mask), (4, 4)) is None
+    (large,) = Enlarged([segment_of(mask)], (4, 4))
+    assert large.area >= 1
+
+
+def test_enlarged_segments_are_a_sequence():
+    small = [segment_of(np.eye(side, dtype=bool)).scored(side / 10) for side in (4, 4, 4)]
+    large = Enlarged(small, (8, 8))
+    assert len(large) == len(list(large)) == 3
+    assert [segment.score for segment in large[1:]] == [0.4, 0.4]
+    assert large[-1].mask.shape == (8, 8)
+    assert as_searched(large) is small
+    assert as_searched(small) is small
+    with pytest.raises(IndexError):
+        large[3]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,16 @@ from slip.device import Compute, resolve, resolve_for_sam
 from slip.errors import UsageError, WeightsError
 from slip.evaluation.loop import Crop, Entrant, Judge
 from slip.evaluation.protocols import RedBlueSwapped
-from slip.models import check_encoder, check_proposer, load_classifier, load_encoder, load_proposer
-from slip.models.checkpoint import built_in, kind_of, read_training
-from slip.models.checks import SUFFIX, is_file, is_own_clip, named_clip
-from slip.models.clip import name_of
-from slip.models.sam import name_of as sam_name
+from slip.models import (
+    check_encoder,
+    check_proposer,
+    load_classifier,
+    load_encoder,
+    load_proposer,
+    scoring_of,
+)
+from slip.models.checks import SUFFIX, clip_name, is_file, is_own_clip, named_clip, sam_name
+from slip.models.header import built_in, kind_of, read_training
 from slip.options import (
     CAPTION,
     PRESETS,
@@ -34,12 +39,14 @@ from slip.options import (
     PresetName,
     ProposeOptions,
     ProposerName,
+    Scoring,
     SplitOptions,
     View,
 )
-from slip.pipeline.crops import crop_views
+from slip.pipeline.choices import choose_models
+from slip.pipeline.crops import crop_views, members
 from slip.pipeline.propose import Remembering
-from slip.pipeline.slip import Slip, choose_models
+from slip.pipeline.slip import Slip
 from slip.types import Progress
 from slip.weights import catalogue
 
@@ -95,7 +102,7 @@ class Wanted:
 
     def names(self) -> list[str]:
         """What results call each model; a checkpoint by its path where another has its file name."""
-        names = [name_of(model.clip, model.clip_weights) for model in self.models]
+        names = [clip_name(model.clip, model.clip_weights) for model in self.models]
         return [
             name if names.count(name) == 1 else f"{model.clip} {model.clip_weights or ''}".strip()
             for name, model in zip(names, self.models, strict=True)
@@ -222,6 +229,7 @@ def _about(model: Preset, options: EvalOptions) -> dict[str, Any]:
         "built_in": model.clip == "tiny",
         "finetuned": training is not None,
         "template": template if options.asked == "label" else CAPTION,
+        "scoring": asdict(_scoring(model, options)),
         "weights": _weights(f"clip/{model.clip}/{model.clip_weights}", path),
     }
 
@@ -261,12 +269,25 @@ def load(
     for model, about in zip(wanted.models, abouts, strict=True):
         encoder = load_encoder(model.clip, model.clip_weights, compute, show)
         told = {"template": about["template"], "finetuned": about["finetuned"]}
-        slip = Slip(proposer, encoder, overlap=wanted.overlap, view=wanted.view)
+        how: dict[str, Any] = {
+            "overlap": wanted.overlap,
+            "view": wanted.view,
+            "scoring": _scoring(model, options),
+        }
+        slip = Slip(proposer, encoder, **how)
         entrants.append(Entrant(about["name"], slip, **told))
         if options.protocol == "paper" and about["finetuned"]:
-            swapped = Slip(proposer, RedBlueSwapped(encoder), overlap=wanted.overlap, view=wanted.view)
+            swapped = Slip(proposer, RedBlueSwapped(encoder), **how)
             entrants.append(Entrant(about["name"], swapped, **told, swapped=True))
     return entrants
+
+
+def _scoring(model: Preset, options: EvalOptions) -> Scoring:
+    """How a CLIP ranks: as in ``slip segment``, under the ``paper`` protocol by bare similarity.
+
+    There is always an answer: what is asked for is always there.
+    """
+    return Scoring() if options.protocol == "paper" else replace(scoring_of(model.clip), min_score=0.0)
 
 
 def load_judge(wanted: Wanted) -> tuple[Judge | None, dict[str, Any] | None]:
@@ -284,5 +305,5 @@ def load_judge(wanted: Wanted) -> tuple[Judge | None, dict[str, Any] | None]:
 
 
 def crop_in(view: View) -> Crop:
-    """Shows segments in a view."""
-    return lambda image, segments, size: crop_views(image, segments, view, size)
+    """Shows segments in a view; of an ensemble in its first."""
+    return lambda image, segments, size: crop_views(image, segments, members(view)[0], size)

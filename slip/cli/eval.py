@@ -12,12 +12,13 @@ import typer
 
 from slip import __version__
 from slip.cli import arguments as args
-from slip.cli import console, files
+from slip.cli import console
 from slip.cli.training_arguments import DATA, DataSet, Validation
 from slip.errors import UsageError
 from slip.options import (
     EVAL,
     OVERLAP,
+    PAPER_VIEW,
     PRESET,
     PROPOSER,
     SPLIT,
@@ -100,7 +101,7 @@ def evaluate(
     ] = None,
     judge_view: Annotated[
         View, typer.Option(help="How the judge is shown a segment.", rich_help_panel=MEASURES)
-    ] = VIEW,
+    ] = PAPER_VIEW,
     preset: Annotated[
         PresetName | None,
         typer.Option(
@@ -206,7 +207,9 @@ def _measure(
     from slip.evaluation.loop import evaluate as run_trials
     from slip.evaluation.report import report
     from slip.evaluation.scores import Judging
-    from slip.evaluation.summary import summarise, to_json
+    from slip.evaluation.summary import summarise
+    from slip.evaluation.summary import to_json as summary_to_json
+    from slip.outputs import to_json, write_files
 
     plans = plan_composites(pictures, options)
     described = describe(wanted, data, len(pictures), options)
@@ -228,8 +231,8 @@ def _measure(
         gallery = Gallery(plans, data, options, crop_in(wanted.view))
         page = report(summary, gallery.of(trials, judging))
     results = folder / "results.json", folder / "report.html"
-    contents = zip(results, (files.to_json(to_json(summary)), page), strict=True)
-    return summary, [*journal.paths, *files.write(contents, overwrite=True)]
+    contents = zip(results, (to_json(summary_to_json(summary)), page), strict=True)
+    return summary, [*journal.paths, *write_files(contents, overwrite=True)]
 
 
 def _go_on(measure: Callable[[], list[Trial]], journal: Journal) -> list[Trial]:

@@ -14,7 +14,7 @@ from typing import Any
 from slip.data.composites import TILES
 from slip.errors import OutputError, UsageError
 from slip.evaluation.trials import Trial
-from slip.outputs import write_file
+from slip.outputs import append_file, write_file
 
 RUN, TRIALS = "run.json", "trials.jsonl"
 
@@ -58,22 +58,8 @@ class Journal:
 
     def add(self, trials: Sequence[Trial]) -> None:
         """Append the trials of one model on one composite. Raises OutputError; then none is added."""
-        path = self.folder / TRIALS
         lines = "".join(json.dumps(trial.to_json()) + "\n" for trial in trials).encode()
-        try:
-            with path.open("ab", buffering=0) as file:
-                start = file.tell()
-                try:
-                    if file.write(lines) != len(lines):
-                        raise OSError(0, "no space left")
-                    os.fsync(file.fileno())
-                except OSError:
-                    file.truncate(start)
-                    raise
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {str(path)!r}: {error.strerror or error}; make room, then run the same again"
-            ) from None
+        append_file(self.folder / TRIALS, lines)
         self.trials += trials
         self._held |= {(trial.composite, trial.model, trial.swapped) for trial in trials}
 

@@ -80,6 +80,7 @@ class RedBlueSwapped:
         self.encoder = encoder
         self.name = encoder.name
         self.image_size = encoder.image_size
+        self.logit_scale = encoder.logit_scale
 
     def encode_images(self, crops: Image) -> Features:
         """``uint8 (N, S, S, 3)`` RGB, looked at as if it were BGR, to ``float32 (N, D)``."""

@@ -1,7 +1,8 @@
 """Stage 3: show each segment to the encoder as a small square picture.
 
-A view is one function from a picture and a segment to a square; VIEWS names them. All work on
-the segment's box, so that the cost follows the boxes and not the picture.
+A view is one function from a picture and a segment to a square; VIEWS names them, and an ensemble
+is made of some of them. All work on the segment's box, so that time and memory follow the boxes and
+not the picture; what is blurred or mixed is reduced to the square before.
 """
 
 from __future__ import annotations
@@ -17,11 +18,35 @@ from slip.images import resize
 from slip.options import View
 from slip.types import Box, Image, Segment
 
-CONTEXT = 0.1
-"""``blur``: margin on each side, in longer sides of the box."""
+MARGIN = 0.1
+"""``blur``, ``blur-dim``: margin on each side, in longer sides of the box."""
+
+CONTEXT = 0.25
+"""``context``: the same. The crop of 1.5 x the box in ViLD (arXiv 2104.13921, section 3.2)."""
 
 BLUR_SIGMA = 0.05
-"""``blur``: standard deviation of the blur, in longer sides of the box."""
+"""``blur``, ``blur-dim``: standard deviation of the blur, in longer sides of the box."""
+
+DIM = 0.1
+"""``blur-dim``: brightness that is left outside the mask (CLIPSeg, arXiv 2112.10003, table 2)."""
+
+ENSEMBLE: tuple[View, ...] = ("black", "context", "raw")
+"""``ensemble``: its members, chosen by ``python -m benchmarks.ranking``."""
+
+
+def members(view: View) -> tuple[View, ...]:
+    """The views that ``view`` is made of: itself, or those of the ensemble.
+
+    A segment's features are the mean of the unit features of these, made a unit vector again (as in
+    ViLD, arXiv 2104.13921, section 3.2).
+
+    Raises UsageError for a view that is not known.
+    """
+    if view == "ensemble":
+        return ENSEMBLE
+    if view not in VIEWS:
+        raise UsageError(f"view {view!r} is not known; choose from {', '.join((*VIEWS, 'ensemble'))}")
+    return (view,)
 
 
 def crop_views(image: Image, segments: Sequence[Segment], view: View, size: int) -> Image:
@@ -29,23 +54,25 @@ def crop_views(image: Image, segments: Sequence[Segment], view: View, size: int)
 
     image: ``uint8 (H, W, 3)`` RGB.
     view: ``black`` is the paper's (arXiv 2405.07284): black outside the mask, cut to the box,
-    squashed to the square. ``letterbox-black`` keeps the aspect and pads with black around the
-    centre. ``blur`` shows the box with some context, blurred outside the mask, letterboxed.
+    squashed to the square. All others keep the aspect and pad with black around the centre:
+    ``letterbox-black`` is else the same, ``blur`` shows the box with a margin, blurred outside the
+    mask, ``blur-dim`` darkens that, too. ``raw`` is the box and ``context`` the box with a wider
+    margin, nothing hidden.
 
     Shrinks by area averaging, enlarges by bicubic interpolation. No view cuts any of the mask.
-    Raises UsageError for another view, a size below 1 or segments of another picture.
+    Raises UsageError for another view, for the ensemble, whose ``members`` are views, for a size below
+    1 and for segments of another picture.
     """
-    if view not in VIEWS:
-        raise UsageError(f"view {view!r} is not known; choose from {', '.join(VIEWS)}")
+    if members(view) != (view,):
+        raise UsageError(f"{view!r} is several views; crop {', '.join(members(view))} one by one")
     if size < 1:
         raise UsageError(f"crop size {size} is too small; give 1 or more")
-    for segment in segments:
+    crops = np.empty((len(segments), size, size, 3), np.uint8)
+    for crop, segment in zip(crops, segments, strict=True):
         if segment.image_size != image.shape[:2]:
             raise UsageError(
                 f"a segment of a {segment.image_size} picture does not fit one of {image.shape[:2]}"
             )
-    crops = np.empty((len(segments), size, size, 3), np.uint8)
-    for crop, segment in zip(crops, segments, strict=True):
         crop[:] = VIEWS[view](image, segment, size)
     return crops
 
@@ -58,21 +85,38 @@ def _letterbox_black(image: Image, segment: Segment, size: int) -> Image:
     return _pad(_fit(_masked(image, segment), size), size)
 
 
-def _blur(image: Image, segment: Segment, size: int) -> Image:
-    box = _with_context(segment)
+def _raw(image: Image, segment: Segment, size: int) -> Image:
+    return _pad(_fit(image[segment.box.slices], size), size)
+
+
+def _context(image: Image, segment: Segment, size: int) -> Image:
+    return _pad(_fit(image[_widened(segment, CONTEXT).slices], size), size)
+
+
+def _blur(image: Image, segment: Segment, size: int, brightness: float = 1.0) -> Image:
+    """Blurred outside the mask, and of that brightness there."""
+    box = _widened(segment, MARGIN)
     sharp = _fit(image[box.slices], size)
     inside = _fit(_mask_in(segment, box), size)[..., None] / np.float32(255)
     side = max(segment.box.width, segment.box.height)
     sigma = BLUR_SIGMA * side * size / max(box.width, box.height)
     blurred = cv2.GaussianBlur(sharp, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    mixed = np.rint(inside * sharp + (1 - inside) * blurred).astype(np.uint8)
+    outside = (1 - inside) * np.float32(brightness)
+    mixed = np.rint(inside * sharp + outside * blurred).astype(np.uint8)
     return _pad(mixed, size)
+
+
+def _blur_dim(image: Image, segment: Segment, size: int) -> Image:
+    return _blur(image, segment, size, DIM)
 
 
 VIEWS: dict[View, Callable[[Image, Segment, int], Image]] = {
     "black": _black,
     "letterbox-black": _letterbox_black,
     "blur": _blur,
+    "blur-dim": _blur_dim,
+    "context": _context,
+    "raw": _raw,
 }
 
 
@@ -82,10 +126,10 @@ def _masked(image: Image, segment: Segment) -> Image:
     return black_outside
 
 
-def _with_context(segment: Segment) -> Box:
-    """The segment's box with a margin, clipped at the picture."""
+def _widened(segment: Segment, share: float) -> Box:
+    """The segment's box with a margin of that share of its longer side, clipped at the picture."""
     box, (height, width) = segment.box, segment.image_size
-    margin = ceil(CONTEXT * max(box.width, box.height))
+    margin = ceil(share * max(box.width, box.height))
     return Box(
         max(box.x1 - margin, 0),
         max(box.y1 - margin, 0),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
-from slip.masks import resize_segment
+from slip.masks import Enlarged
 from slip.types import Features, GuidedProposer, Image, Progress, Proposer, Segment
 
 
@@ -14,24 +16,36 @@ def propose_segments(
     image: Image,
     progress: Progress | None = None,
     interest: Features | None = None,
-) -> list[Segment]:
+) -> Sequence[Segment]:
     """Every segment that ``proposer`` finds in ``image``, in its order and at the image's size.
 
     interest: ``float32 (h, w)`` over the whole picture: where a guided proposer is to look.
     image: ``uint8 (H, W, 3)`` RGB. One with a side longer than the proposer looks at is reduced to
-    that for the search, and its segments are enlarged again: time and memory of a search grow
-    with points x pixels, and pixels the network never sees add nothing.
+    that for the search, and its segments are enlarged again, each when it is taken: time and memory
+    of a search grow with points x pixels, and pixels the network never sees add nothing.
     """
+    return at_size_of(image, search(proposer, image, progress, interest))
+
+
+def search(
+    proposer: Proposer,
+    image: Image,
+    progress: Progress | None = None,
+    interest: Features | None = None,
+) -> list[Segment]:
+    """As ``propose_segments``, with the segments at the size of the search."""
     working = _reduce(image, proposer.image_size)
     if interest is not None and isinstance(proposer, GuidedProposer):
-        segments = proposer.propose_guided(working, interest, progress)
-    else:
-        segments = proposer.propose(working, progress)
-    if working is image:
-        return segments
+        return proposer.propose_guided(working, interest, progress)
+    return proposer.propose(working, progress)
+
+
+def at_size_of(image: Image, segments: Sequence[Segment]) -> Sequence[Segment]:
+    """Segments of one reduced picture, as they are in ``image``."""
     size = (image.shape[0], image.shape[1])
-    enlarged = (resize_segment(segment, size) for segment in segments)
-    return [segment for segment in enlarged if segment is not None]
+    if all(segment.image_size == size for segment in segments):
+        return segments
+    return Enlarged(segments, size)
 
 
 def _reduce(image: Image, side: int) -> Image:

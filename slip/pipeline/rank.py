@@ -1,37 +1,45 @@
-"""Stage 4: order the segments by how well they match the text."""
+"""Stage 4b: order the segments by how well they match the text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from slip.errors import UsageError, WeightsError
-from slip.types import Features, Segment
+from slip.errors import UsageError
+from slip.masks import Enlarged, as_searched
+from slip.pipeline.score import LogOdds, to_score
+from slip.types import Segment
 
 
-def rank_segments(
-    segments: Sequence[Segment], image_features: Features, text_features: Features
-) -> tuple[Segment, ...]:
-    """The segments with their scores, the highest first; ties stay in the given order.
+class Ranking(NamedTuple):
+    """Segments with their scores, the best first.
 
-    image_features: ``float32 (N, D)`` with unit rows, a row a segment.
-    text_features: ``float32 (D,)``, a unit vector.
-    A score is the cosine similarity of the two.
-
-    Raises UsageError where the shapes do not fit, and WeightsError for features that are not
-    finite: no ranking could be trusted.
+    scores: 0 to 1, in the order of ``segments``. order: where each of them stood before.
     """
-    if text_features.ndim != 1 or image_features.shape != (len(segments), len(text_features)):
-        raise UsageError(
-            f"features of shape {image_features.shape} and {text_features.shape} do not fit "
-            f"{len(segments)} segments; give (N, D) and (D,)"
-        )
-    if not (np.isfinite(image_features).all() and np.isfinite(text_features).all()):
-        raise WeightsError(
-            "the features hold NaN or infinity; the weights may be damaged, or need --precision fp32"
-        )
-    # Row sums, not a matrix product: BLAS may round equal rows differently, and ties would break.
-    cosines = (image_features.astype(np.float64) * text_features).sum(axis=1)
-    order = np.argsort(-cosines, kind="stable")
-    return tuple(segments[index].scored(float(np.clip(cosines[index], -1, 1))) for index in order)
+
+    segments: Sequence[Segment]
+    scores: tuple[float, ...]
+    order: tuple[int, ...]
+
+
+def rank_segments(segments: Sequence[Segment], odds: LogOdds) -> Ranking:
+    """The segments with their scores, the highest first.
+
+    odds: ``float64 (N,)``, the log-odds of each segment. Equal ones stay in the given order; unequal
+    ones are told apart also where their scores are both rounded to 1.
+
+    Raises UsageError where the lengths differ.
+    """
+    if odds.shape != (len(segments),):
+        raise UsageError(f"{len(segments)} segments have log-odds of shape {odds.shape}; give one for each")
+    order = np.argsort(-odds, kind="stable").tolist()
+    scores = to_score(odds)[order].tolist()
+    found = as_searched(segments)
+    ranked: Sequence[Segment] = tuple(
+        found[index].scored(score) for index, score in zip(order, scores, strict=True)
+    )
+    if isinstance(segments, Enlarged):
+        ranked = Enlarged(ranked, segments.image_size)
+    return Ranking(ranked, tuple(scores), tuple(order))

@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from slip.errors import UsageError
-from slip.images import Source, load_image
+from slip.images import Source, load_image, resize
+from slip.masks import as_searched
 from slip.options import (
     OVERLAP,
     PRESET,
-    PRESETS,
     PROPOSER,
     VIEW,
     Device,
     Overlap,
     Precision,
-    Preset,
     PresetName,
     ProposeOptions,
     ProposerName,
+    Scoring,
     View,
     propose_options,
 )
-from slip.pipeline.crops import crop_views
+from slip.pipeline.choices import check_choices, check_prompt, choose_models, how_scored
+from slip.pipeline.crops import crop_views, members
+from slip.pipeline.nested import settle_nested
 from slip.pipeline.overlap import drop_overlaps
-from slip.pipeline.propose import propose_segments
+from slip.pipeline.propose import at_size_of, search
 from slip.pipeline.rank import rank_segments
+from slip.pipeline.score import LogOdds, log_odds, quality_prior
+from slip.pipeline.texts import Texts, averaged
 from slip.types import (
     DenseEncoder,
     Encoder,
     Features,
-    GuidedProposer,
     Image,
     Prediction,
     Progress,
@@ -49,12 +51,27 @@ from slip.types import (
 
 if TYPE_CHECKING:
     from slip.device import Compute
+    from slip.pipeline.keep import Keeping
 
 CROPS_PER_BATCH = 32
 """Crops made and encoded together; bounds the memory, and progress moves after each batch."""
 
-TEXTS_KEPT = 1024
-"""Prompts whose features are kept, the latest ones: a few megabytes."""
+
+PLAIN = Scoring()
+"""Scores by the similarity to the bare prompt alone, and lets every one pass."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is known of the segments of a picture before any text.
+
+    crops: their features, ``float32 (N, D)``, the mean of all views. whole: those of the picture,
+    ``(1, D)``, if they are wanted. prior: what SAM's trust says of them, ``float64 (N,)``.
+    """
+
+    crops: Features
+    whole: Features | None
+    prior: LogOdds
 
 
 class Slip:
@@ -69,21 +86,30 @@ class Slip:
     """
 
     def __init__(
-        self, proposer: Proposer, encoder: Encoder, *, overlap: Overlap = OVERLAP, view: View = VIEW
+        self,
+        proposer: Proposer,
+        encoder: Encoder,
+        *,
+        overlap: Overlap = OVERLAP,
+        view: View = VIEW,
+        scoring: Scoring = PLAIN,
+        keeping: Keeping | None = None,
     ) -> None:
-        _check_choices(overlap, view)
-        if _is_guided(proposer) and not isinstance(encoder, DenseEncoder):
+        check_choices(overlap, view)
+        if _is_guided(proposer) and not hasattr(encoder, "encode_dense"):
             raise UsageError(f"{encoder.name} cannot guide the points; choose --points adaptive")
         self.proposer: Final = proposer
         self.encoder: Final = encoder
         self.overlap: Final = overlap
         self.view: Final = view
+        self.scoring: Final = scoring
         self.compute: Compute | None = None
         """Device and precision of the encoder, where ``load`` chose them."""
         self.sam_compute: Compute | None = None
         """Those of the proposer."""
-        self._features: WeakKeyDictionary[Proposals, Features] = WeakKeyDictionary()
-        self._text_features = lru_cache(TEXTS_KEPT)(lambda prompt: encoder.encode_text([prompt])[0])
+        self._keeping = keeping
+        self._features: WeakKeyDictionary[Proposals, Shown] = WeakKeyDictionary()
+        self._texts = Texts(self._encode_texts, scoring)
 
     @classmethod
     def load(
@@ -99,6 +125,10 @@ class Slip:
         options: ProposeOptions | None = None,
         overlap: Overlap = OVERLAP,
         view: View = VIEW,
+        templates: Sequence[str] | None = None,
+        negatives: Sequence[str] = (),
+        min_score: float | None = None,
+        cache: bool = False,
         progress: Progress | None = None,
     ) -> Slip:
         """A preset's models, or others in their place.
@@ -108,22 +138,32 @@ class Slip:
         clip_weights: a tag of the catalogue or a path, for ``clip``.
         proposer: ``fast``, or ``reference``, segment_anything's own generator, which asks every point.
         options: how SAM is asked; by default as suits it.
+        templates: sentences that the prompt is put into at ``{}``, in place of those stored with CLIP.
+        negatives: what a segment may show instead, besides those stored with CLIP.
+        min_score: segments with a lower score are no match, 0 to 1; by default what is stored with CLIP.
+        cache: keep on disk what is computed, and compute nothing twice (``slip.cache``); a model is then
+        loaded when it is first needed, if ever. No result changes.
 
         Raises UsageError for values that cannot be used, WeightsError for weights that cannot
-        be had.
+        be had; with ``cache`` perhaps only when they are needed.
         """
         chosen = choose_models(preset, sam=sam, clip=clip, clip_weights=clip_weights)
         options = options or propose_options(chosen.sam, proposer)
-        _check_choices(overlap, view)
+        check_choices(overlap, view)
         from slip.device import resolve, resolve_for_sam
         from slip.models import check_encoder, check_proposer, load_encoder, load_proposer
 
         check_proposer(chosen.sam, options, proposer)
         check_encoder(chosen.clip, chosen.clip_weights)
+        scoring = how_scored(chosen.clip, templates, negatives, min_score)
         compute, sam_compute = resolve(device, precision), resolve_for_sam(chosen.sam, device, precision)
-        sam_proposer = load_proposer(chosen.sam, options, sam_compute, progress, proposer)
-        encoder = load_encoder(chosen.clip, chosen.clip_weights, compute, progress)
-        slip = cls(sam_proposer, encoder, overlap=overlap, view=view)
+        sam_with = (chosen.sam, options, sam_compute, progress, proposer)
+        clip_with = (chosen.clip, chosen.clip_weights, compute, progress)
+        if cache:
+            models, keeping = _late_models(sam_with, clip_with)
+        else:
+            models, keeping = (load_proposer(*sam_with), load_encoder(*clip_with)), None
+        slip = cls(*models, overlap=overlap, view=view, scoring=scoring, keeping=keeping)
         slip.compute, slip.sam_compute = compute, sam_compute
         return slip
 
@@ -176,20 +216,26 @@ class Slip:
         timings: dict[str, float] = {}
         with _timed(timings, "decode"):
             pixels = load_image(image)
-        interest = None
-        if prompt is not None and _is_guided(self.proposer):
+        guided = prompt is not None and _is_guided(self.proposer)
+        interest, key = None, None
+        if prompt is not None and guided:
             with _timed(timings, "guide"):
                 interest = self._interest(pixels, prompt)
         with _timed(timings, "propose"):
-            found = propose_segments(self.proposer, pixels, progress, interest)
+            if self._keeping is None or guided:
+                found = search(self.proposer, pixels, progress, interest)
+            else:
+                key = self._keeping.key(pixels)
+                found = self._keeping.segments(key, lambda: search(self.proposer, pixels, progress))
         with _timed(timings, "overlap"):
             kept = drop_overlaps(found, self.overlap)
-        return Proposals(pixels, tuple(kept), len(found), timings)
+        key = key and f"{key} {self.overlap}"
+        return Proposals(pixels, at_size_of(pixels, kept), len(found), timings, key)
 
     def _interest(self, image: Image, prompt: str) -> Features:
         """How similar every place of a picture is to a prompt: ``float32 (h, w)``."""
         places: Features = cast(DenseEncoder, self.encoder).encode_dense(image)
-        interest: Features = places @ self._text_features(prompt)
+        interest: Features = places @ self._texts.prompt(prompt)
         return interest
 
     def rank(self, proposals: Proposals, prompt: str, progress: Progress | None = None) -> Prediction:
@@ -203,85 +249,97 @@ class Slip:
         """
         check_prompt(prompt)
         timings = dict(proposals.timings)
-        segments = proposals.segments
-        if segments:
-            image_features = self._image_features(proposals, timings, progress)
-            with _timed(timings, "encode"):
-                text_features = self._text_features(prompt)
-            with _timed(timings, "rank"):
-                segments = rank_segments(segments, image_features, text_features)
         height, width = proposals.image.shape[:2]
-        return Prediction(prompt, segments, (height, width), timings)
+        odds = self._odds(proposals, prompt, timings, progress)
+        with _timed(timings, "rank"):
+            segments, scores, order = rank_segments(proposals.segments, odds)
+        least = self.scoring.min_score
+        return Prediction(prompt, segments, (height, width), timings, least, scores, order)
 
-    def _image_features(
-        self, proposals: Proposals, timings: dict[str, float], progress: Progress | None
-    ) -> Features:
+    def odds(self, proposals: Proposals, prompt: str) -> LogOdds:
+        """The log-odds behind the scores of ``rank``, of each segment in the order of ``proposals``.
+
+        ``float64 (N,)``. Raises UsageError for an empty prompt.
+        """
+        check_prompt(prompt)
+        return self._odds(proposals, prompt, {}, None)
+
+    def _odds(
+        self, proposals: Proposals, prompt: str, timings: dict[str, float], progress: Progress | None
+    ) -> LogOdds:
+        """How much more each segment, and with it the whole picture, resembles the prompt than the rest."""
+        if not len(proposals.segments):
+            return np.zeros(0)
+        shown = self._shown(proposals, timings, progress)
+        with _timed(timings, "encode"):
+            asked, others = self._texts.prompt(prompt), self._texts.negatives(prompt)
+        scoring, scale = self.scoring, self.encoder.logit_scale
+        odds = log_odds(shown.crops, asked, others, scale, scoring.floor)
+        if shown.whole is not None:
+            whole = log_odds(shown.whole, asked, others, scale, scoring.floor)
+            odds = (1 - scoring.presence) * odds + scoring.presence * whole
+        return settle_nested(odds + scoring.prior * shown.prior, as_searched(proposals.segments))
+
+    def _shown(self, proposals: Proposals, timings: dict[str, float], progress: Progress | None) -> Shown:
+        """What the encoder sees of proposals, in every view; looked at once."""
         if proposals not in self._features:
-            batches = self._encode_crops(proposals, timings, progress)
-            self._features[proposals] = np.concatenate(list(batches))
+            views = [
+                self._kept(proposals, view, partial(self._encode_crops, proposals, view, timings, progress))
+                for view in members(self.view)
+            ]
+            whole = None
+            if self.scoring.presence:
+                whole = self._kept(proposals, "whole", partial(self._encode_whole, proposals.image))
+            self._features[proposals] = Shown(
+                averaged(views), whole, quality_prior(as_searched(proposals.segments))
+            )
         return self._features[proposals]
 
+    def _kept(self, proposals: Proposals, view: str, encode: Callable[[], Features]) -> Features:
+        if self._keeping is None or proposals.key is None:
+            return encode()
+        return self._keeping.crops(proposals.key, view, encode)
+
+    def _encode_texts(self, texts: Sequence[str]) -> Features:
+        if self._keeping is None:
+            return self.encoder.encode_text(texts)
+        return self._keeping.texts(texts, lambda: self.encoder.encode_text(texts))
+
+    def _encode_whole(self, image: Image) -> Features:
+        side = self.encoder.image_size
+        return self.encoder.encode_images(resize(image, side, side)[None])
+
     def _encode_crops(
-        self, proposals: Proposals, timings: dict[str, float], progress: Progress | None
-    ) -> Iterator[Features]:
-        segments = proposals.segments
+        self, proposals: Proposals, view: View, timings: dict[str, float], progress: Progress | None
+    ) -> Features:
+        segments, features = proposals.segments, []
         for start in range(0, len(segments), CROPS_PER_BATCH):
             batch = segments[start : start + CROPS_PER_BATCH]
             with _timed(timings, "crop"):
-                crops = crop_views(proposals.image, batch, self.view, self.encoder.image_size)
+                crops = crop_views(proposals.image, batch, view, self.encoder.image_size)
             with _timed(timings, "encode"):
-                features = self.encoder.encode_images(crops)
+                features.append(self.encoder.encode_images(crops))
             if progress:
                 progress("rank", start + len(batch), len(segments))
-            yield features
+        return np.concatenate(features)
 
 
-def choose_models(
-    preset: str, *, sam: str | None = None, clip: str | None = None, clip_weights: str | None = None
-) -> Preset:
-    """The models of a preset, with others in their place where given.
+def _late_models(
+    sam_with: tuple[Any, ...], clip_with: tuple[Any, ...]
+) -> tuple[tuple[Proposer, Encoder], Keeping]:
+    """Models that are loaded when they are needed, and what is known of their answers."""
+    from slip.cache import Cache
+    from slip.models import encoder_identity, late_encoder, late_proposer, proposer_identity
+    from slip.pipeline.keep import Keeping
 
-    Raises UsageError for an unknown preset, and for another CLIP architecture without weights:
-    those of the preset would not fit it.
-    """
-    from slip.models import named_clip
-
-    base = {str(name): models for name, models in PRESETS.items()}.get(preset)
-    if base is None:
-        raise UsageError(f"preset {preset!r} is not known; choose from {', '.join(PRESETS)}")
-    clip = clip and named_clip(clip)
-    if clip in (None, base.clip):
-        return replace(base, sam=sam or base.sam, clip_weights=clip_weights or base.clip_weights)
-    if clip_weights is None and not _brings_weights(clip):
-        raise UsageError(f"CLIP {clip!r} needs weights; name a tag or a path with --clip-weights")
-    return replace(base, sam=sam or base.sam, clip=clip, clip_weights=clip_weights)
-
-
-def _brings_weights(clip: str) -> bool:
-    """Whether ``clip`` is built in or a checkpoint, rather than an architecture."""
-    return clip == "tiny" or Path(clip).suffix != "" or Path(clip).is_file()
-
-
-def check_prompt(prompt: str) -> None:
-    """Raise UsageError for a prompt that is empty, no text, or text that is no Unicode."""
-    if not isinstance(prompt, str):
-        raise UsageError(f"the prompt is {type(prompt).__name__}, not text; rank several prompts one by one")
-    if not prompt.strip():
-        raise UsageError('the prompt is empty; say what to look for, as in "a striped bird"')
-    try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"the prompt {prompt!r} is not Unicode text; write it in UTF-8") from None
+    sam, options, compute, progress, proposer = sam_with
+    who = proposer_identity(sam, options, compute, proposer, progress), encoder_identity(*clip_with)
+    return (late_proposer(*sam_with), late_encoder(*clip_with)), Keeping(Cache.open(), *who)
 
 
 def _is_guided(proposer: Proposer) -> bool:
-    return isinstance(proposer, GuidedProposer) and proposer.guided
-
-
-def _check_choices(overlap: Any, view: Any) -> None:
-    for name, value, choices in (("overlap", overlap, get_args(Overlap)), ("view", view, get_args(View))):
-        if value not in choices:
-            raise UsageError(f"{name} {value!r} is not known; choose from {', '.join(choices)}")
+    """Asked by name: a check of the whole protocol would load a model that waits to be needed."""
+    return bool(getattr(proposer, "guided", False))
 
 
 @contextmanager

@@ -18,10 +18,13 @@ from slip.data.pictures import Picture, PictureSet
 from slip.data.splits import Split, split
 from slip.device import Compute
 from slip.errors import UsageError
-from slip.models.checkpoint import read_training, save_checkpoint, state_digest
-from slip.models.checks import is_own_clip, named_clip
-from slip.models.clip import image_side, name_of, read_clip
-from slip.options import CAPTION, SPLIT, FinetuneOptions, SplitOptions
+from slip.models import load_proposer
+from slip.models.checkpoint import save_checkpoint, state_digest
+from slip.models.checks import clip_name, is_own_clip, named_clip
+from slip.models.clip import ClipEncoder, image_side, read_clip
+from slip.models.header import read_training
+from slip.options import CAPTION, SPLIT, FinetuneOptions, SplitOptions, propose_options
+from slip.training.calibrate import SHOWN, calibrate, draw_pairs, search_pairs
 from slip.training.distributed import Ranks, device_of, joined
 from slip.training.loop import CHUNK, Plan, Watch, fit, held_out_batches, steps_per_epoch
 from slip.training.losses import clip_loss, paper_loss, supervised_loss
@@ -183,7 +186,7 @@ def finetune(
     before = {name: tensor.clone() for name, tensor in clip.state_dict().items()}
     with joined(compute) as ranks:
         note = about(data, parts, caption, held_out, asdict(options), proposer)
-        note |= {"start": name_of(start.clip, start.weights), "weights": state_digest(before)}
+        note |= {"start": clip_name(start.clip, start.weights), "weights": state_digest(before)}
         if own := training_of(start.clip):
             note["before"] = own
         ranks.told(lambda: run.begin(note, parts, resume=resume, overwrite=overwrite))
@@ -196,7 +199,8 @@ def finetune(
         last = _figures(task)
         result = {**best, **last, "base_accuracy": base["accuracy"], "trials": len(parts.validation)}
         if ranks.leads:
-            save_checkpoint(out, "clip", config, clip.state_dict(), {**note, "metrics": result})
+            told = {**note, **_presence(task, data, parts, proposer, start), "metrics": result}
+            save_checkpoint(out, "clip", config, clip.state_dict(), told)
     return result
 
 
@@ -238,6 +242,23 @@ def _figures(task: ClipTask) -> dict[str, float]:
     task.network.eval()
     with torch.inference_mode():
         return task.validate()
+
+
+def _presence(
+    task: ClipTask, data: PictureSet, parts: Split, proposer: Proposer | None, start: Start
+) -> dict[str, Any]:
+    """Where a caption is there and where not, told by the held-out pictures.
+
+    By their segments where a proposer is given; for the built-in CLIP its own SAM is at hand.
+    """
+    task.network.eval()
+    if proposer is None and start.clip == "tiny":
+        proposer = load_proposer("tiny", propose_options("tiny"), Compute(task.compute.device, "fp32"))
+    if proposer and len({picture.label for picture in parts.validation}) >= SHOWN:
+        encoder = ClipEncoder(task.network.clip, Compute(task.compute.device, "fp32"), "taught")
+        return calibrate(*search_pairs(data, parts.validation, proposer, encoder))
+    with torch.inference_mode():
+        return calibrate(*draw_pairs(task.logits().numpy(), task.true.numpy()))
 
 
 def _groups(parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:

@@ -35,10 +35,12 @@ from slip.models.simple_clip import (
     build_simple_clip,
     check_library,
     fetch_published,
+    logit_scale,
     take_published,
     vocabulary_of,
 )
 from slip.options import CAPTION, SPLIT, PaperOptions, SplitOptions
+from slip.training.calibrate import calibrate, draw_pairs
 from slip.training.distributed import Ranks, joined
 from slip.training.finetune import captions_of
 from slip.training.loop import Plan, Watch, fit, held_out_batches
@@ -138,13 +140,7 @@ class PaperTask:
 
     def validate(self) -> dict[str, float]:
         """The paper's loss, a mean over the held-out pictures, and zero-shot accuracy by cosine."""
-        device = self.network.mean.device
-        with self.compute.autocast():
-            texts = self.network.texts(self.tokens.to(device))
-            batches = [
-                (self.network.images(pixels.to(device)), self.true[indices].to(device))
-                for pixels, indices in self.held_out
-            ]
+        texts, batches = self._features()
         losses = [len(true) * float(paper_loss(images, texts[true])) for images, true in batches]
         unit = normalize(texts, dim=-1)
         right = [
@@ -152,6 +148,26 @@ class PaperTask:
         ]
         count = len(self.true)
         return {"loss": sum(losses) / count, "accuracy": sum(right) / count}
+
+    def presence(self) -> dict[str, Any]:
+        """Where a caption is there and where not, told by the held-out pictures."""
+        with torch.inference_mode():
+            texts, batches = self._features()
+            images = normalize(torch.cat([images for images, _ in batches]), dim=-1)
+            logits = images @ normalize(texts, dim=-1).T * logit_scale(texts.shape[1])
+            true = torch.cat([true for _, true in batches])
+        return calibrate(*draw_pairs(logits.cpu().numpy(), true.cpu().numpy()))
+
+    def _features(self) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Of all captions, and of the held-out pictures batch by batch, each with its caption's number."""
+        device = self.network.mean.device
+        with self.compute.autocast():
+            texts = self.network.texts(self.tokens.to(device))
+            batches = [
+                (self.network.images(pixels.to(device)), self.true[indices].to(device))
+                for pixels, indices in self.held_out
+            ]
+        return texts, batches
 
     def score(self, record: Record) -> tuple[float, ...]:
         """The best epoch has the lowest validation loss."""
@@ -229,10 +245,10 @@ class Course:
             "trials": len(self.parts.validation),
             "weights": self.start.weights,
         }
+        network.eval()
+        told = {**note, **task.presence(), "metrics": result}
         if ranks.leads:
-            save_checkpoint(
-                out, "simple_clip", config.to_json(), network.state_dict(), {**note, "metrics": result}
-            )
+            save_checkpoint(out, "simple_clip", config.to_json(), network.state_dict(), told)
         return result
 
 

@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from slip.data.pictures import Picture, PictureSet
 from slip.masks import segment_of
 from slip.options import VIEW
-from slip.pipeline.crops import VIEWS, crop_views
+from slip.pipeline.crops import VIEWS, crop_views, members
 from slip.training.loop import Key
 from slip.training.subjects import flood_subject
 from slip.types import Image, Mask, Segment
@@ -129,10 +129,9 @@ def _varied(crop: Tensor) -> Tensor:
 
 
 def _view(image: Image, segment: Segment, size: int, rng: np.random.Generator) -> Image:
-    """The segment in the pipeline's own view, or now and then in another."""
-    views = list(VIEWS)
-    view = VIEW if rng.random() < 0.5 else views[int(rng.integers(len(views)))]
-    crop: Image = crop_views(image, [segment], view, size)[0]
+    """The segment in a view that the pipeline shows by default, or now and then in any."""
+    views = members(VIEW) if rng.random() < 0.5 else tuple(VIEWS)
+    crop: Image = crop_views(image, [segment], views[int(rng.integers(len(views)))], size)[0]
     return crop
 
 

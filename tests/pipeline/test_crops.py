@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from math import ceil
 from typing import get_args
 
@@ -11,10 +12,12 @@ from hypothesis import example, given, settings
 
 from slip.errors import UsageError
 from slip.options import View
-from slip.pipeline.crops import BLUR_SIGMA, CONTEXT, VIEWS, crop_views
+from slip.pipeline.crops import BLUR_SIGMA, CONTEXT, DIM, MARGIN, VIEWS, crop_views, members
 
-ROUNDING = {"black": 2, "letterbox-black": 2, "blur": 4}
+ROUNDING = {"black": 2, "letterbox-black": 2, "blur": 4, "blur-dim": 4, "context": 2, "raw": 2}
 """Grey levels by which fixed-point arithmetic may differ from the reference's."""
+
+MARGINS = {"blur": MARGIN, "blur-dim": MARGIN, "context": CONTEXT}
 
 
 def area_matrix(out, size):
@@ -80,12 +83,15 @@ def reference(image, mask, view, size):
     if view == "letterbox-black":
         return pad(fit(black, size), size)
     side = max(y2 - y1, x2 - x1)
-    margin = ceil(CONTEXT * side)
+    margin = ceil(MARGINS.get(view, 0) * side)
     window = slice(max(y1 - margin, 0), y2 + margin), slice(max(x1 - margin, 0), x2 + margin)
     sharp, inside = fit(image[window], size), fit(mask[window][..., None] * 255, size) / 255
+    if view in ("context", "raw"):
+        return pad(sharp, size)
     sigma = BLUR_SIGMA * side * size / max(image[window].shape)
     blurred = apply(gauss_matrix(sharp.shape[0], sigma), gauss_matrix(sharp.shape[1], sigma), sharp)
-    return pad(np.rint(inside * sharp + (1 - inside) * blurred), size)
+    outside = DIM * blurred if view == "blur-dim" else blurred
+    return pad(np.rint(inside * sharp + (1 - inside) * outside), size)
 
 
 @st.composite
@@ -101,7 +107,7 @@ def scenes(draw):
     return random.integers(0, 256, (height, width, 3), np.uint8), mask
 
 
-@pytest.mark.parametrize("view", get_args(View))
+@pytest.mark.parametrize("view", VIEWS)
 @settings(max_examples=60)
 @given(scenes(), st.integers(1, 40))
 def test_views_equal_the_plain_reference(view, scene, size):
@@ -131,7 +137,7 @@ def test_letterbox_keeps_the_aspect_and_centres():
     assert not crop[:7].any() and not crop[9:].any()
 
 
-@pytest.mark.parametrize("view", get_args(View))
+@pytest.mark.parametrize("view", VIEWS)
 def test_long_segments_keep_both_ends(view):
     image, mask = full(40, 400, (90, 90, 90)), np.zeros((40, 400), bool)
     mask[12:28, 20:380] = True
@@ -151,18 +157,55 @@ def test_blur_is_sharp_inside_and_soft_outside():
     assert crop[:3].mean() > 100
 
 
-@pytest.mark.parametrize("view", get_args(View))
+def test_dim_is_the_blur_with_a_darker_surrounding():
+    random = np.random.default_rng(2)
+    image, mask = random.integers(0, 256, (80, 80, 3), np.uint8), np.zeros((80, 80), bool)
+    mask[20:60, 20:60] = True
+    blur, dim = (crop_views(image, [segment_from(mask)], view, 48)[0] for view in ("blur", "blur-dim"))
+    assert (dim[5:43, 5:43] == blur[5:43, 5:43]).all()
+    assert dim[:3].mean() == pytest.approx(DIM * blur[:3].mean(), abs=0.6)
+    assert blur[:3].mean() > 100
+
+
+@pytest.mark.parametrize(("view", "side"), [("raw", 20), ("context", 30)])
+def test_raw_and_context_hide_nothing(view, side):
+    random = np.random.default_rng(3)
+    image, mask = random.integers(0, 256, (60, 70, 3), np.uint8), np.zeros((60, 70), bool)
+    mask[20:40, 25:45] = np.eye(20)
+    (crop,) = crop_views(image, [segment_from(mask)], view, side)
+    y, x = 30 - side // 2, 35 - side // 2
+    assert (crop == image[y : y + side, x : x + side]).all()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@given(scenes())
+@settings(max_examples=30)
+def test_boxes_at_every_edge_lose_nothing(view, scene):
+    image, mask = scene
+    edges = [np.zeros_like(mask) for _ in range(5)]
+    for edge, index in zip(edges, (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1], np.s_[:]), strict=True):
+        edge[index] = True
+    white = np.full_like(image, 255)
+    for crop in crop_views(white, [segment_from(edge) for edge in edges], view, 64):
+        assert crop.max() == 255
+        rows, columns = np.flatnonzero(crop.any(axis=(1, 2))), np.flatnonzero(crop.any(axis=(0, 2)))
+        assert max(np.ptp(rows), np.ptp(columns)) == 63
+
+
+@pytest.mark.parametrize("view", VIEWS)
 def test_a_crop_depends_on_nothing_beyond_its_box_and_margin(view):
     random = np.random.default_rng(0)
     image, mask = random.integers(0, 256, (90, 90, 3), np.uint8), np.zeros((90, 90), bool)
     mask[40:50, 40:50] = True
     other = random.integers(0, 256, (90, 90, 3), np.uint8)
-    other[39:51, 39:51] = image[39:51, 39:51]
+    near = ceil(10 * MARGINS.get(view, 0))
+    seen = slice(40 - near, 50 + near)
+    other[seen, seen] = image[seen, seen]
     segment = segment_from(mask)
     assert (crop_views(image, [segment], view, 20) == crop_views(other, [segment], view, 20)).all()
 
 
-@pytest.mark.parametrize("view", get_args(View))
+@pytest.mark.parametrize("view", VIEWS)
 @settings(max_examples=30)
 @example(1, 1)
 @given(st.integers(1, 30), st.integers(1, 30))
@@ -170,15 +213,18 @@ def test_single_pixels_fill_the_view(view, height, width):
     image, mask = full(height, width, (7, 8, 9)), np.zeros((height, width), bool)
     mask[height // 2, width // 2] = True
     (crop,) = crop_views(image, [segment_from(mask)], view, 12)
-    assert (crop[6, 6] == (7, 8, 9)).all()
+    if view == "blur-dim":  # dark beside the pixel, which enlarging lets in
+        assert np.abs(crop - np.array([7, 8, 9])).max(axis=2).min() <= 1
+    else:
+        assert (crop[6, 6] == (7, 8, 9)).all()
 
 
-@pytest.mark.parametrize("view", get_args(View))
+@pytest.mark.parametrize("view", VIEWS)
 def test_no_segments_make_an_empty_batch(view):
     assert crop_views(full(4, 4, 0), [], view, 12).shape == (0, 12, 12, 3)
 
 
-@pytest.mark.parametrize("view", get_args(View))
+@pytest.mark.parametrize("view", VIEWS)
 def test_a_batch_is_its_crops_and_leaves_the_picture_alone(view):
     random = np.random.default_rng(1)
     image = random.integers(0, 256, (40, 50, 3), np.uint8)
@@ -192,13 +238,41 @@ def test_a_batch_is_its_crops_and_leaves_the_picture_alone(view):
 
 
 def test_the_table_agrees_with_the_options():
-    assert tuple(VIEWS) == get_args(View)
+    assert (*VIEWS, "ensemble") == get_args(View)
+
+
+def test_members_are_views_of_their_own():
+    assert all(members(view) == (view,) for view in VIEWS)
+    parts = members("ensemble")
+    assert len(set(parts)) == len(parts) > 1
+    assert set(parts) <= set(VIEWS)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_memory_follows_the_box_and_stays_in_bytes(view):
+    image, mask = full(3000, 3000, 120), np.zeros((3000, 3000), bool)
+    mask[100:2900, 100:2900] = True
+    small = np.zeros_like(mask)
+    small[5:55, 5:55] = True
+    peaks = []
+    for segment in (segment_from(mask), segment_from(small)):
+        tracemalloc.start()
+        crop_views(image, [segment], view, 64)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[0] < 3.3 * 3000 * 3000
+    assert peaks[1] < 400_000
 
 
 def test_bad_values_are_named():
     segment = segment_from(np.ones((4, 5), bool))
-    with pytest.raises(UsageError, match="view 'red' is not known; choose from black, letterbox-black, blur"):
+    known = "view 'red' is not known; choose from black, letterbox-black, .*, raw, ensemble"
+    with pytest.raises(UsageError, match=known):
         crop_views(full(4, 5, 0), [segment], "red", 8)
+    with pytest.raises(UsageError, match=known):
+        members("red")
+    with pytest.raises(UsageError, match="'ensemble' is several views; crop black, .* one by one"):
+        crop_views(full(4, 5, 0), [segment], "ensemble", 8)
     with pytest.raises(UsageError, match="crop size 0"):
         crop_views(full(4, 5, 0), [segment], "black", 0)
     with pytest.raises(UsageError, match=r"\(4, 5\).*\(5, 4\)"):

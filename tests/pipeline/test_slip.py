@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import io
+import math
 import subprocess
 import sys
 import types
@@ -12,10 +13,14 @@ import PIL.Image
 import pytest
 from fakes import COLOURS, FakeEncoder, FakeProposer
 
-from slip import ImageError, Prediction, Slip, UsageError
+from slip import ImageError, NoMatch, Prediction, Slip, UsageError
 from slip.device import Compute
-from slip.options import OVERLAP, PROPOSE, PROPOSER, VIEW, Preset, ProposeOptions
-from slip.pipeline.slip import CROPS_PER_BATCH, choose_models
+from slip.masks import Enlarged, mask_iou
+from slip.options import OVERLAP, PROPOSE, PROPOSER, VIEW, Preset, ProposeOptions, Scoring
+from slip.pipeline.choices import choose_models
+from slip.pipeline.crops import members
+from slip.pipeline.score import to_score
+from slip.pipeline.slip import CROPS_PER_BATCH
 from slip.types import Segmenter
 
 
@@ -35,7 +40,7 @@ def test_the_prompt_chooses_the_segment(slip):
     for colour, value in COLOURS.items():
         best = slip.segment(scene(), f"a {colour} thing").best
         assert (best.mask == (scene() == value).all(axis=2)).all()
-        assert best.score == pytest.approx(1)
+        assert best.score == pytest.approx(1 / (1 + math.exp(-10)))
 
 
 def test_slip_is_a_segmenter():
@@ -98,7 +103,7 @@ def test_a_prompt_is_encoded_once(slip):
 
 
 def test_the_latest_prompts_are_kept(slip, monkeypatch):
-    monkeypatch.setattr("slip.pipeline.slip.TEXTS_KEPT", 2)
+    monkeypatch.setattr("slip.pipeline.texts.TEXTS_KEPT", 2)
     slip = Slip(FakeProposer(), FakeEncoder())
     proposals = slip.propose(scene())
     for prompt in ("red", "blue", "red", "green", "red", "blue"):
@@ -243,6 +248,8 @@ def registry(monkeypatch):
     models.check_proposer = lambda sam, options, proposer: None
     models.check_encoder = lambda clip, clip_weights: None
     models.named_clip = lambda clip: clip
+    models.scoring_of = lambda clip: Scoring()
+    models.check_scoring = lambda scoring: None
     models.load_proposer = lambda *wanted: asked.append(wanted) or FakeProposer()
     models.load_encoder = lambda *wanted: asked.append(wanted) or FakeEncoder()
     monkeypatch.setitem(sys.modules, "slip.device", device)
@@ -347,3 +354,61 @@ assert not {{"torch", "open_clip"}} & sys.modules.keys()
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["told"] * len(AT_ONCE)
+
+
+def test_below_the_threshold_nothing_is_found_and_the_candidate_is_named():
+    slip = Slip(FakeProposer(), FakeEncoder(), scoring=Scoring(floor=9.0, min_score=0.5))
+    found = slip.segment(scene(), "red")
+    assert found.found
+    assert [segment.score for segment in found.matches] == [found.best.score]
+    absent = slip.segment(scene(), "a grey thing")
+    assert not absent.found
+    assert list(absent.matches) == []
+    assert absent.candidate.score == absent.scores[0] < 0.5
+    with pytest.raises(
+        NoMatch, match=r"no match for 'a grey thing': the best candidate scores 0\.\d\d, below 0.50"
+    ):
+        _ = absent.best
+    assert len(absent.segments) == 3
+
+
+def test_the_whole_picture_has_its_share():
+    """The picture is mostly black; with all of the weight on it, all segments score alike."""
+    slip = Slip(FakeProposer(), FakeEncoder(), scoring=Scoring(presence=1.0))
+    scores = slip.segment(scene(), "red").scores
+    assert len(scores) == 3
+    assert max(scores) == pytest.approx(min(scores))
+    assert slip.encoder.batches == [3, 1]
+
+
+def test_negatives_take_from_the_prompt():
+    alone = Slip(FakeProposer(), FakeEncoder()).segment(scene(), "red").scores[0]
+    scoring = Scoring(negatives=("red thing", "blue"))
+    against = Slip(FakeProposer(), FakeEncoder(), scoring=scoring).segment(scene(), "red").scores[0]
+    assert against == pytest.approx(0.5, abs=1e-3)
+    assert alone > 0.99
+
+
+def test_an_ensemble_is_the_mean_of_its_views():
+    encoder = FakeEncoder()
+    Slip(FakeProposer(), encoder, view="ensemble").segment(scene(), "red")
+    assert encoder.batches == [3] * len(members("ensemble"))
+
+
+def test_the_odds_stand_behind_the_scores(slip):
+    proposals = slip.propose(scene())
+    prediction = slip.rank(proposals, "red")
+    odds = slip.odds(proposals, "red")
+    assert to_score(odds)[list(prediction.order)].tolist() == list(prediction.scores)
+    assert slip.odds(slip.propose(np.zeros((5, 5, 3), np.uint8)), "red").shape == (0,)
+
+
+def test_a_large_picture_keeps_its_segments_small(slip):
+    image = np.zeros((400, 4096, 3), np.uint8)
+    image[100:200, 1000:2000] = COLOURS["red"]
+    proposals = slip.propose(image)
+    assert isinstance(proposals.segments, Enlarged)
+    assert max(proposals.segments.reduced[0].image_size) == FakeProposer.image_size
+    best = slip.rank(proposals, "red").best
+    assert best.mask.shape == (400, 4096)
+    assert mask_iou(best.mask, (image == COLOURS["red"]).all(axis=2)) > 0.95

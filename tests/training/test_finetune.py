@@ -13,7 +13,8 @@ from training.shapes import Shapes
 from slip.device import Compute
 from slip.errors import UsageError
 from slip.models import load_encoder
-from slip.models.checkpoint import read_checkpoint, read_training
+from slip.models.checkpoint import read_checkpoint
+from slip.models.header import read_training
 from slip.options import FINETUNE, FinetuneOptions, SplitOptions
 from slip.training.finetune import Start, finetune, mixed
 from slip.training.run import Record

@@ -12,7 +12,7 @@ from training.shapes import Shapes
 from slip.device import Compute
 from slip.errors import SlipWarning, UsageError, WeightsError
 from slip.models import load_classifier, load_encoder
-from slip.models.checkpoint import read_training
+from slip.models.header import read_training
 from slip.options import JUDGES, JudgeOptions, SplitOptions
 from slip.training.judge import train_judge
 from slip.training.run import Run
@@ -81,7 +81,7 @@ def test_checkpoints_of_another_kind_are_told_apart(tmp_path: Path) -> None:
     train_judge(Shapes(), out, JudgeOptions("own", 1, 8, 0.1, image_size=32), CPU, held_out=HELD_OUT)
     with pytest.raises(WeightsError, match="resnet18"):
         load_encoder(str(out), None, CPU)
-    from slip.models.checkpoint import built_in
+    from slip.models.header import built_in
 
     with pytest.raises(WeightsError, match="clip"):
         load_classifier(built_in("clip"), CPU)

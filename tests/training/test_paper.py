@@ -19,7 +19,8 @@ from slip.data.splits import split
 from slip.device import Compute
 from slip.errors import SlipWarning, UsageError, WeightsError
 from slip.models import load_encoder
-from slip.models.checkpoint import read_checkpoint, read_training
+from slip.models.checkpoint import read_checkpoint
+from slip.models.header import read_training
 from slip.models.simple_clip import Published
 from slip.options import PAPER, PaperOptions, SplitOptions
 from slip.pipeline.slip import Slip
