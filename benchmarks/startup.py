@@ -38,8 +38,8 @@ LIGHT = {
 ORDINARY_EXIT = "import sys; from slip.cli.app import run; sys.exit(run())"
 COLLECTOR_ON = f"""
 from contextlib import nullcontext
-from slip.cli import segment
-segment.without_collector = nullcontext
+from slip.cli import search, segment
+search.without_collector = segment.without_collector = nullcontext
 {ORDINARY_EXIT}
 """
 STAGES = """
@@ -53,7 +53,7 @@ end = QuickEnd()
 stage("import the command line")
 from slip.images import encode_png, load_image
 from slip.cli.process import without_collector
-from slip.outputs import mask_picture
+from slip.drawing import mask_picture
 from slip.pipeline.slip import Slip
 picture = load_image(sys.argv[1])
 stage("read the picture")
@@ -86,6 +86,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         mask = str(Path(folder, "mask.png"))
         search = ["segment", str(PICTURE), PROMPT, "--preset", "tiny", "-o", mask, "--overwrite"]
+        search.append("--no-cache")
         commands["slip segment, cold"] = [SLIP, *search]
         commands["with an ordinary exit"] = [sys.executable, "-c", ORDINARY_EXIT, *search]
         commands["and the collector on"] = [sys.executable, "-c", COLLECTOR_ON, *search]
@@ -100,10 +101,10 @@ def race(commands: Mapping[str, Sequence[str]]) -> dict[str, Timing]:
     return transposed(rounds[1:])
 
 
-def seconds(command: Sequence[str]) -> float:
+def seconds(command: Sequence[str], **env: str) -> float:
     """Of a process from its start to its end; exit code 1, nothing found, is an end too."""
     start = perf_counter()
-    code = subprocess.run(command, env=USUAL, capture_output=True, check=False).returncode
+    code = subprocess.run(command, env={**USUAL, **env}, capture_output=True, check=False).returncode
     spent = perf_counter() - start
     if code not in (0, 1):
         raise RuntimeError(f"{command} ended with exit code {code}")

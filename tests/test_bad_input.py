@@ -78,7 +78,7 @@ def odd(name: str, prompt: str, *notes: str, options: tuple[str, ...] = (), **fi
 PICTURES = [
     Row("missing file", ["segment", "none.png", "x"], 3, ("none.png", "does not exist", "check the path")),
     Row("missing file with control characters", ["segment", "\x1b[31mnone\r.png", "x"], 3, ("none",)),
-    Row("folder", ["segment", ".", "x", "-o", "b.png"], 3, ("is a folder", "name a picture in it")),
+    Row("folder", ["masks", ".", "-o", "."], 3, ("is a folder", "name a picture in it")),
     unreadable("empty file", bytes, "is empty"),
     unreadable("text named .jpg", lambda: b"not a picture\n" * 50, "is not a picture"),
     unreadable("truncated JPEG", lambda: bad.picture(format_="JPEG")[:-40], "damaged or incomplete"),

@@ -202,8 +202,9 @@ CropView = Annotated[
     View,
     typer.Option(
         "--view",
-        help="How CLIP sees a segment: black outside it, letterboxed instead of squashed, or on its "
-        "blurred surroundings.",
+        help="How CLIP sees a segment: cut out on black, squashed to a square or letterboxed; on blurred or "
+        "darkened surroundings; as the box it lies in (raw), or a wider one (context). ensemble takes the "
+        "mean of black, context and raw.",
         rich_help_panel=RANKING,
     ),
 ]

@@ -8,17 +8,19 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
 
 from slip.errors import OutputError, SlipWarning
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Display
+
     from slip.types import Prediction, Progress
 
 BROKEN_PIPE = 141
@@ -44,7 +46,7 @@ def tell(message: str) -> None:
     if not _speaks:
         return
     try:
-        print("slip:", _printable(" ".join(message.split())), file=sys.stderr, flush=True)
+        print("slip:", printable(" ".join(message.split())), file=sys.stderr, flush=True)
     except OSError:
         _discard(sys.stderr)
 
@@ -95,7 +97,7 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(*columns, box=SIMPLE)
     for row in rows:
-        table.add_row(*(Text(_printable(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     Console().print(table)
 
 
@@ -113,9 +115,9 @@ def tell_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 
     table = Table(box=SIMPLE, title=title)
     for name in columns:
-        table.add_column(Text(_printable(name)))
+        table.add_column(Text(printable(name)))
     for row in rows:
-        table.add_row(*(Text(_printable(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     Console(stderr=True).print(table)
 
 
@@ -129,6 +131,16 @@ def summary(prediction: Prediction, seconds: float) -> str:
     )
 
 
+def no_match(prediction: Prediction) -> str:
+    """The last line of a search that found nothing, with the way out."""
+    if not prediction.scores:
+        return f"nothing found for {prediction.prompt!r}; try more --points-per-side or lower thresholds"
+    return (
+        f"no match for {prediction.prompt!r}: the best candidate scores {prediction.scores[0]:.2f}, below "
+        f"{prediction.min_score:.2f}; --always writes it anyway, --min-score lowers the bar"
+    )
+
+
 def segments(count: int) -> str:
     """A number of segments in words."""
     return f"{count} segment{'' if count == 1 else 's'}"
@@ -139,6 +151,38 @@ def open_streams() -> None:
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+
+
+class _BytesAlone:
+    """A standard output that takes bytes, as ``emit`` writes them; text that is printed goes nowhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Take no notice."""
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def libraries_muted() -> Iterator[None]:
+    """Keep off the standard streams what libraries print, also below Python; ``emit`` and ``tell`` do not."""
+    streams, descriptor = (sys.stdout, sys.stderr), os.dup(2)
+    sys.stdout = cast(TextIO, _BytesAlone(sys.stdout))
+    sys.stderr = os.fdopen(
+        descriptor, "w", buffering=1, encoding=streams[1].encoding, errors=streams[1].errors
+    )
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(descriptor, 2)
+        sys.stdout, sys.stderr = streams
 
 
 def quiet_libraries() -> None:
@@ -155,7 +199,8 @@ def quiet_libraries() -> None:
     warnings.showwarning = _show_warning
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text with what would control the terminal escaped."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
     )
@@ -178,9 +223,21 @@ def _show_warning(
 @contextmanager
 def progress() -> Iterator[Progress]:
     """A display of the stage and the count on stderr; where that is no terminal, a line now and then."""
-    if not (_speaks and sys.stderr.isatty()):
+    if not is_watched():
         yield _log()
         return
+    with drawn() as (_, show):
+        yield show
+
+
+def is_watched() -> bool:
+    """Whether somebody sees what is drawn on stderr."""
+    return _speaks and sys.stderr.isatty()
+
+
+@contextmanager
+def drawn() -> Iterator[tuple[Display, Progress]]:
+    """A display on the terminal, a row a stage, and what moves it."""
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Display
@@ -189,7 +246,7 @@ def progress() -> Iterator[Progress]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[count]}"),
+        TextColumn("{task.fields[count]}", markup=False),
     )
     console = Console(stderr=True)
     with Display(
@@ -202,20 +259,26 @@ def progress() -> Iterator[Progress]:
                 tasks[stage] = display.add_task(stage, total=None, count="")
             display.update(tasks[stage], completed=done, total=total or None, count=count(stage, done, total))
 
-        yield show
+        yield display, show
 
 
 def _log() -> Progress:
-    """Lines like "propose 64/256", SECONDS_PER_LINE apart: short runs stay quiet."""
+    """Lines like "propose 64/256": short runs stay quiet."""
+    log = now_and_then()
+    return lambda stage, done, total: log(lambda: f"{stage} {count(stage, done, total)}")
+
+
+def now_and_then() -> Callable[[Callable[[], str]], None]:
+    """Tells a line when the last was SECONDS_PER_LINE ago."""
     due = monotonic() + SECONDS_PER_LINE
 
-    def show(stage: str, done: int, total: int) -> None:
+    def log(line: Callable[[], str]) -> None:
         nonlocal due
         if monotonic() >= due:
-            tell(f"{stage} {count(stage, done, total)}")
+            tell(line())
             due = monotonic() + SECONDS_PER_LINE
 
-    return show
+    return log
 
 
 def count(stage: str, done: int, total: int) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from slip import __version__
-from slip.cli import console, files
+from slip.cli import console
 from slip.errors import OutputError, UsageError
 from slip.options import CRITTER_COUNTS, CRITTERS, CritterOptions, Layout, Style
 
@@ -69,10 +69,12 @@ def open_set(folder: Path, wanted: dict[str, Any]) -> None:
 
     Raises UsageError for a folder with anything else in it, OutputError.
     """
+    from slip.outputs import to_json, write_file
+
     note = folder / NOTE
     make_folder(folder)
     if is_empty(folder):
-        files.write([(note, files.to_json(wanted))], overwrite=False)
+        write_file(note, to_json(wanted), overwrite=False)
         return
     held = read_note(note)
     differing = [

@@ -94,6 +94,6 @@ def _lacking(preset: PresetName) -> Iterator[str]:
 
     yield from (entry.name for entry in entries_of(preset) if not is_ready(entry))
     if not entries_of(preset):
-        from slip.models.checkpoint import built_in
+        from slip.models.header import built_in
 
         yield from (str(built_in(kind)) for kind in ("sam", "clip") if not built_in(kind).is_file())

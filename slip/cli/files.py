@@ -4,43 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from slip.batch.names import Names
+from slip.batch.paths import STANDARD, is_folder
 from slip.errors import ImageError, UsageError
-
-STANDARD = "-"
-"""The name of standard input and output."""
-
-
-@dataclass(frozen=True)
-class Names:
-    """Results are called FOLDER/STEM.KIND; the mask may have a name of its own.
-
-    mask: None where the mask goes to standard output.
-    """
-
-    folder: Path
-    stem: str
-    mask: Path | None
-
-    def beside(self, kind: str) -> Path:
-        """The result of a kind, as in ``overlay.png``."""
-        return self.folder / f"{self.stem}.{kind}"
-
-    def masks(self, count: int) -> list[Path]:
-        """``scene.mask.png``, ``scene.mask.2.png`` and so on; none where the mask goes to stdout."""
-        if self.mask is None:
-            return []
-        later = (self.mask.with_suffix(f".{rank}{self.mask.suffix}") for rank in range(2, count + 1))
-        return [self.mask, *later]
 
 
 def read_source(image: str) -> Path | bytes:
     """What to load: the path, or the whole of standard input. Raises ImageError."""
-    if image != STANDARD:
-        return Path(image)
+    return read_stdin() if image == STANDARD else Path(image)
+
+
+def read_stdin() -> bytes:
+    """The whole of standard input. Raises ImageError."""
     try:
         return sys.stdin.buffer.read()
     except OSError as error:
@@ -57,7 +34,7 @@ def name_results(image: str, output: str | None) -> Names:
         if sys.stdout.isatty():
             raise UsageError("-o - would send a picture to the terminal; pipe it or redirect it")
         return Names(Path(image).parent, _stem(image), None)
-    if output is None or is_folder(Path(output)):
+    if output is None or is_folder(output):
         folder = folder_of(image, output)
         return Names(folder, _stem(image), folder / f"{_stem(image)}.mask.png")
     mask = Path(output)
@@ -100,44 +77,8 @@ def check(results: Iterable[Path], image: str, *, overwrite: bool) -> None:
     check_outputs(results, overwrite=overwrite)
 
 
-def is_folder(path: Path) -> bool:
-    """Whether there is a folder; False also for what cannot be a path."""
-    try:
-        return path.is_dir()
-    except OSError:  # a name too long, or a folder that may not be read
-        return False
-
-
 def _is_same(result: Path, image: Path) -> bool:
     try:
         return result.samefile(image)
     except OSError:  # one of them is not there, or will be refused for what it is
         return False
-
-
-def write(
-    contents: Iterable[tuple[Path, bytes]], planned: Iterable[Path] = (), *, overwrite: bool
-) -> list[Path]:
-    """Write each file whole; returns their paths. Raises UsageError, OutputError.
-
-    planned: with ``overwrite``, those of them that are not written are removed: an earlier result
-    must not pass for this one.
-    """
-    from slip.outputs import remove_file, write_file
-
-    written = []
-    for path, data in contents:
-        write_file(path, data, overwrite=overwrite)
-        written.append(path)
-    if overwrite:
-        for path in planned:
-            if path not in written:
-                remove_file(path)
-    return written
-
-
-def to_json(value: dict[str, Any]) -> bytes:
-    """JSON for people and programs: indented, in UTF-8, ending in a line break."""
-    import json
-
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")

@@ -54,12 +54,13 @@ def masks(
     files.check(results, image, overwrite=overwrite)
 
     from slip.device import resolve_for_sam
+    from slip.drawing import index_picture
     from slip.images import encode_png, load_image
     from slip.models import load_proposer
-    from slip.outputs import describe, index_picture
+    from slip.outputs import describe, to_json, write_files
+    from slip.pipeline.choices import choose_models
     from slip.pipeline.overlap import drop_overlaps
-    from slip.pipeline.propose import propose_segments
-    from slip.pipeline.slip import choose_models
+    from slip.pipeline.propose import at_size_of, search
 
     chosen = choose_models(preset, sam=sam)
     options = args.how_asked(chosen.sam, proposer, points_per_side, pred_iou_thresh, stability_thresh, points)
@@ -71,8 +72,8 @@ def masks(
             searcher = load_proposer(chosen.sam, options, compute, progress, proposer)
         progress("load models", 1, 1)
         console.note_tiny(chosen.sam)
-        found = propose_segments(searcher, picture, progress)
-    segments = drop_overlaps(found, overlap)
+        found = search(searcher, picture, progress)
+    segments = at_size_of(picture, drop_overlaps(found, overlap))
 
     size = picture.shape[0], picture.shape[1]
     used = {"preset": preset, "sam": chosen.sam, **asdict(compute), "overlap": overlap}
@@ -80,8 +81,8 @@ def masks(
     told = {"version": __version__, "image_size": size, "models": {"sam": searcher.name}, "options": used}
     told["segments"] = [describe(segment, with_rle=True) for segment in segments]
     contents = [(picture_file, encode_png(index_picture(segments, size)))] if segments else []
-    contents.append((json_file, files.to_json(told)))
-    console.emit_paths(files.write(contents, results, overwrite=overwrite))
+    contents.append((json_file, to_json(told)))
+    console.emit_paths(write_files(contents, results, overwrite=overwrite))
     _conclude(len(segments), len(found), perf_counter() - start)
 
 

@@ -1,159 +1,165 @@
-"""``slip segment``: the mask of what a prompt names."""
+"""``slip segment``: the masks of what prompts name."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from slip.batch.paths import is_file, is_folder, is_pattern
+from slip.batch.plan import Plan, Wanted
+from slip.batch.remote import is_uri
 from slip.cli import arguments as args
 from slip.cli import console, files
+from slip.cli import segment_arguments as own
+from slip.cli.many import Many, how_shared, segment_many, which_existing
 from slip.cli.process import without_collector
-from slip.cli.results import Plan, Wanted
-from slip.options import CAPTION, MAX_MEGAPIXELS, OVERLAP, PRESET, PROPOSER, TOP_K, VIEW
+from slip.cli.search import Search
+from slip.errors import UsageError
+from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, PROPOSER, VIEW
 
 if TYPE_CHECKING:
-    from slip.options import Preset
+    from pathlib import Path
+
     from slip.types import Prediction
 
 
 def segment(
-    image: args.Picture,
-    prompt: args.Prompt,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="PATH",
-            help="The mask: a .png file, a folder that exists, or - for standard output. What else is "
-            "asked for goes beside it; with -, beside IMAGE.",
-            show_default="STEM.mask.png beside IMAGE",
-            rich_help_panel=args.OUTPUT,
-        ),
-    ] = None,
-    overlay: Annotated[
-        bool,
-        typer.Option(
-            "--overlay",
-            help="Also STEM.overlay.png: the picture with all else dimmed.",
-            rich_help_panel=args.OUTPUT,
-        ),
-    ] = False,
-    cutout: Annotated[
-        bool,
-        typer.Option(
-            "--cutout",
-            help="Also STEM.cutout.png: the found thing, all else transparent.",
-            rich_help_panel=args.OUTPUT,
-        ),
-    ] = False,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="Also STEM.json: box, area, scores, runner-ups, models, options, timings.",
-            rich_help_panel=args.OUTPUT,
-        ),
-    ] = False,
-    all_segments: Annotated[
-        bool,
-        typer.Option(
-            "--all-segments",
-            help="Also STEM.segments.png (0 background, 1 the best, 2 the next ...), and STEM.json "
-            "with every segment and its mask as COCO RLE.",
-            rich_help_panel=args.OUTPUT,
-        ),
-    ] = False,
-    top_k: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="K",
-            help="Write the K best masks (the second is STEM.mask.2.png) and list K in the JSON.",
-            show_default=f"1 mask, {TOP_K} in the JSON",
-            rich_help_panel=args.OUTPUT,
-        ),
-    ] = None,
+    given: own.Given = None,
+    prompts: own.Prompts = None,
+    listed: own.FromList = None,
+    max_megapixels: args.MaxMegapixels = MAX_MEGAPIXELS,
+    output: own.Output = None,
+    overlay: own.Overlay = False,
+    cutout: own.Cutout = False,
+    json: own.Json = False,
+    all_segments: own.AllSegments = False,
+    top_k: own.TopK = None,
+    all_matches: own.AllMatches = False,
     overwrite: args.Overwrite = False,
+    format_: own.InFormat = "png",
+    assign: own.Assigned = None,
+    label_all: own.LabelAll = False,
+    skip_existing: own.SkipExisting = False,
+    fail_fast: own.FailFast = False,
+    engine: own.ByEngine = "plain",
     preset: args.Models = PRESET,
     sam: args.Sam = None,
     clip: args.Clip = None,
     clip_weights: args.ClipWeights = None,
     device: args.OnDevice = "auto",
     precision: args.InPrecision = "auto",
+    no_cache: own.NoCache = False,
     proposer: args.WithProposer = PROPOSER,
     points: args.AtPoints = None,
     points_per_side: args.PointsPerSide = None,
     pred_iou_thresh: args.PredIouThresh = None,
     stability_thresh: args.StabilityThresh = None,
     overlap: args.Overlaps = OVERLAP,
-    max_megapixels: args.MaxMegapixels = MAX_MEGAPIXELS,
     view: args.CropView = VIEW,
+    templates: own.Templates = None,
+    negatives: own.Negatives = None,
+    min_score: own.MinScore = None,
+    always: own.Always = False,
 ) -> None:
     """Find what PROMPT names in IMAGE and write its mask.
 
     The mask is white on black and of the picture's size. The paths of the
-    written files go to standard output, one a line. Where nothing is found, only the JSON is
+    written files go to standard output, one a line. Where nothing matches, only the JSON is
     written, and the exit code is 1.
+
+    Many pictures or prompts need a folder, -o DIR. Their results are called as the pictures are, in
+    the same folders, with the prompt: DIR/sub/STEM.PROMPT.mask.png. results.jsonl has a line for
+    each picture and prompt; the same command goes on where it was broken off. What fails is told at the
+    end, and the exit code is then 3.
     """
     start = perf_counter()
-    plan = Plan.of(files.name_results(image, output), Wanted(overlay, cutout, json, all_segments, top_k))
-    files.check(plan.paths, image, overwrite=overwrite)
+    images, asked = _read(given or [], prompts or [], listed)
+    wanted = Wanted(overlay, cutout, json, all_segments, top_k, all_matches, masks=format_ == "png")
+    search = Search(
+        preset=preset,
+        sam=sam,
+        clip=clip,
+        clip_weights=clip_weights,
+        device=device,
+        precision=precision,
+        proposer=proposer,
+        points=points,
+        points_per_side=points_per_side,
+        pred_iou_thresh=pred_iou_thresh,
+        stability_thresh=stability_thresh,
+        overlap=overlap,
+        view=view,
+        templates=templates,
+        negatives=negatives,
+        min_score=min_score,
+        always=always,
+        cache=not no_cache,
+    )
+    several = listed is not None or len(set(images)) > 1 or len(set(asked)) > 1
+    batched = engine == "ray" or format_ == "coco" or assign or label_all
+    if several or batched or is_folder(images[0]) or is_pattern(images[0]) or is_uri(images[0]):
+        sharing, existing = how_shared(assign, label_all), which_existing(overwrite, skip_existing)
+        many = Many(
+            images, asked, listed, output, wanted, sharing, existing, fail_fast, max_megapixels, engine
+        )
+        segment_many(many, search)
+        return
+    plan = Plan.of(files.name_results(images[0], output), wanted)
+    if skip_existing and any(path.exists() for path in plan.masks):
+        console.tell(f"{str(plan.masks[0])!r} exists and is kept")
+        return
+    files.check(plan.paths, images[0], overwrite=overwrite)
+    prediction = _search(images[0], asked[0], plan, search, max_megapixels, overwrite=overwrite)
+    _conclude(prediction, perf_counter() - start)
 
+
+def _read(given: list[str], prompts: list[str], listed: Path | None) -> tuple[list[str], list[str]]:
+    """The pictures and the prompts of the command line. Raises UsageError."""
+    if prompts or listed is not None:
+        if not given and listed is None:
+            raise UsageError("no picture is named; name one, or a table of them with --from-list")
+        return given, prompts
+    if len(given) < 2:
+        missing = "PROMPT" if given else "IMAGE and PROMPT"
+        raise UsageError(f"missing argument {missing}; see 'slip segment --help'")
+    image, prompt, *more = given
+    if more:
+        raise UsageError(
+            f"{len(given)} arguments are too many for IMAGE and PROMPT; of several pictures, name the prompt "
+            "with --prompt"
+        )
+    if is_file(prompt):
+        raise UsageError(f"the prompt {prompt!r} is a file; name what to look for in both with --prompt")
+    return [image], [prompt]
+
+
+def _search(
+    image: str, prompt: str, plan: Plan, search: Search, max_megapixels: float, *, overwrite: bool
+) -> Prediction:
+    """Search one picture for one prompt and write what was found."""
+    start = perf_counter()
     from slip.images import load_image
-    from slip.pipeline.slip import Slip, check_prompt, choose_models
+    from slip.outputs import write_files
+    from slip.pipeline.choices import check_prompt
 
     check_prompt(prompt)
-    models = {"sam": sam, "clip": clip, "clip_weights": clip_weights}
-    chosen = choose_models(preset, **models)
-    options = args.how_asked(chosen.sam, proposer, points_per_side, pred_iou_thresh, stability_thresh, points)
+    search.check()
     picture = load_image(files.read_source(image), max_megapixels=max_megapixels)
     decoded = perf_counter()
-    with console.progress() as progress:
-        progress("load models", 0, 1)
-        with without_collector():
-            slip = Slip.load(
-                preset,
-                **models,
-                device=device,
-                precision=precision,
-                proposer=proposer,
-                options=options,
-                overlap=overlap,
-                view=view,
-                progress=progress,
-            )
-        progress("load models", 1, 1)
-        _note_models(chosen, prompt)
+    with console.progress() as progress, without_collector():
+        slip = search.load(progress)
+        search.note(prompt)
         loaded = perf_counter()
         prediction = slip.segment(picture, prompt, progress)
 
     prediction = _timed(prediction, decode=decoded - start, models=loaded - decoded)
-    used = {"preset": preset, **asdict(chosen), **slip.computing, "overlap": overlap, "view": view}
-    used |= {"proposer": proposer, **asdict(options)}
-    contents = plan.contents(picture, prediction, models=slip.models, options=used)
-    _emit(files.write(contents, plan.paths, overwrite=overwrite), prediction, to_stdout=not plan.masks)
-    _conclude(prediction, perf_counter() - start)
-
-
-def _note_models(models: Preset, prompt: str) -> None:
-    """Say what built-in models know, and how a fine-tuned CLIP was told of what is prompted otherwise."""
-    from slip.models.checkpoint import read_training
-    from slip.models.checks import is_own_clip
-
-    console.note_tiny(models.sam, models.clip)
-    clip = models.clip
-    training = read_training(Path(clip)) if clip != "tiny" and is_own_clip(clip) else None
-    template = str((training or {}).get("caption", CAPTION))
-    start, _, end = template.casefold().partition("{}")
-    asked = prompt.casefold()
-    if training and not (asked.startswith(start) and asked.endswith(end)):
-        example = template.replace("{}", next(iter(training.get("classes") or ["..."])))
-        console.note(f'{clip} was taught captions like "{example}"; ask in these words')
+    contents = plan.contents(picture, prediction, search.maker(slip))
+    written = write_files(contents, plan.paths, overwrite=overwrite)
+    _emit(written, prediction, to_stdout=plan.names.mask is None)
+    return prediction
 
 
 def _timed(prediction: Prediction, **before: float) -> Prediction:
@@ -163,8 +169,8 @@ def _timed(prediction: Prediction, **before: float) -> Prediction:
 
 def _emit(written: list[Path], prediction: Prediction, *, to_stdout: bool) -> None:
     """The paths of the files on standard output, or instead of them the best mask, if there is one."""
+    from slip.drawing import mask_picture
     from slip.images import encode_png
-    from slip.outputs import mask_picture
 
     if not to_stdout:
         console.emit_paths(written)
@@ -176,10 +182,8 @@ def _emit(written: list[Path], prediction: Prediction, *, to_stdout: bool) -> No
 
 
 def _conclude(prediction: Prediction, seconds: float) -> None:
-    """The last line. Raises typer.Exit where nothing is found."""
+    """The last line. Raises typer.Exit where nothing matches."""
     if not prediction.found:
-        console.tell(
-            f"nothing found for {prediction.prompt!r}; try more --points-per-side or lower thresholds"
-        )
+        console.tell(console.no_match(prediction))
         raise typer.Exit(1)
     console.tell(console.summary(prediction, seconds))

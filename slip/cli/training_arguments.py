@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from slip.cli import files
+from slip.batch.paths import is_folder
 from slip.cli.arguments import MODELS, OUTPUT
 from slip.errors import UsageError
 
@@ -103,7 +103,7 @@ def name_result(output: str) -> Path:
     from slip.models.checks import SUFFIX
 
     path = Path(output)
-    if output.endswith("/") or path.name in ("", ".", "..", "-") or files.is_folder(path):
+    if output.endswith("/") or path.name in ("", ".", "..", "-") or is_folder(path):
         raise UsageError(f"-o {output!r} is no name for a file; name one, as in -o models/birds")
     return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
 

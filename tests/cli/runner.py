@@ -105,7 +105,12 @@ def run_python(code: str, *, cwd: Path) -> Run:
 
 
 def _quiet(cwd: Path) -> dict[str, str]:
-    return {"SLIP_OFFLINE": "1", "SLIP_HOME": str(cwd / "no-cache"), "OMP_NUM_THREADS": "1"}
+    return {
+        "SLIP_OFFLINE": "1",
+        "SLIP_HOME": str(cwd / "no-cache"),
+        "SLIP_CACHE_SIZE": "0",
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 def _without_traceback(done: Run) -> Run:

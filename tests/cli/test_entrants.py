@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pytest
+from fakes import segment_from
 
-from slip.cli.entrants import check_split
+from slip.cli.entrants import check_split, crop_in
 from slip.data.pictures import Picture
 from slip.data.splits import split, trained_digest
 from slip.errors import UsageError
 from slip.options import SPLIT, SplitOptions
+from slip.pipeline.crops import crop_views, members
 from slip.types import Image, Mask
 
 OTHER = SplitOptions(0.3, 7)
@@ -119,3 +122,11 @@ def test_what_a_model_began_with_counts(before: dict[str, Any], says: str) -> No
     for last in (birds, training(PETS, before=birds), training(PETS, before=before)):
         with pytest.raises(UsageError, match=f"model was trained on pets with .*{says}"):
             check(last, PETS)
+
+
+def test_of_an_ensemble_the_first_view_is_shown() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    segments = [segment_from(image[..., 0] > 100)]
+    for view in ("blur", "ensemble"):
+        shown = crop_views(image, segments, members(view)[0], 16)
+        assert (crop_in(view)(image, segments, 16) == shown).all()

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from slip.cli.files import check, name_in_folder, name_results, to_json, write
-from slip.cli.results import Plan, Wanted
+from slip.batch.plan import Plan, Wanted
+from slip.cli.files import check, name_in_folder, name_results
 from slip.errors import OutputError, UsageError
 
-MASK_ONLY = Wanted(overlay=False, cutout=False, json=False, all_segments=False, top_k=None)
+MASK_ONLY = Wanted()
 EVERYTHING = Wanted(overlay=True, cutout=True, json=True, all_segments=True, top_k=3)
 
 
@@ -75,19 +75,6 @@ def test_the_picture_itself_is_never_replaced(tmp_path: Path) -> None:
     for result in (picture, link):
         with pytest.raises(UsageError, match="the picture itself"):
             check([result], str(picture), overwrite=True)
-
-
-def test_json_takes_any_text() -> None:
-    assert to_json({"prompt": "rød \udcff"}) == '{\n  "prompt": "rød \\udcff"\n}\n'.encode()
-
-
-def test_only_what_is_replaced_is_removed(tmp_path: Path) -> None:
-    old, new = tmp_path / "old.png", tmp_path / "new.png"
-    old.write_bytes(b"old")
-    assert write([(new, b"1")], [old, new], overwrite=False) == [new]
-    assert old.read_bytes() == b"old"
-    assert write([(new, b"2")], [old, new, tmp_path / "none.png"], overwrite=True) == [new]
-    assert [path.name for path in tmp_path.iterdir()] == ["new.png"]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")

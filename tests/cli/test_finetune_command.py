@@ -14,7 +14,8 @@ import pytest
 from cli.lessons import COLOURS, EPOCHS, FINETUNE, STEPS, draw_shapes, metrics, teach
 from cli.runner import CAN_FORK, run_warm
 
-from slip.models.checkpoint import read_checkpoint, read_training
+from slip.models.checkpoint import read_checkpoint
+from slip.models.header import read_training
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="the commands are forked")
 

@@ -1,4 +1,4 @@
-"""Ctrl-C at three moments: while the picture is read, in the search, and with a result half written."""
+"""Ctrl-C: as the command is imported, the picture read, in the search, and with a result half written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
-from cli.runner import CAN_FORK, run_warm
+from cli.runner import CAN_FORK, run_python, run_warm
 
 
 def interrupt(*_: object, **__: object) -> list[object]:
@@ -47,3 +47,25 @@ def test_interrupted(tmp_path: Path, tiny_models: list[str], moment: Callable[[]
     done = run_warm("segment", "scene.png", "x", *wanted, cwd=tmp_path, prepare=moment)
     assert (done.code, done.stdout, done.stderr) == (130, b"", "slip: interrupted\n")
     assert [path.name for path in tmp_path.iterdir()] == ["scene.png"]
+
+
+WHILE_IMPORTING = """
+import os, signal, sys
+from importlib.abc import MetaPathFinder
+from slip.__main__ import main
+
+class Interrupt(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "slip.cli.segment":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupt())
+main()
+"""
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="POSIX signals")
+def test_interrupted_while_it_starts(tmp_path: Path) -> None:
+    done = run_python(WHILE_IMPORTING, cwd=tmp_path)
+    assert (done.code, done.stdout, done.stderr) == (130, b"", "slip: interrupted\n")

@@ -13,7 +13,7 @@ from cli.runner import CAN_FORK
 
 from slip.device import Compute
 from slip.models import load_classifier
-from slip.models.checkpoint import read_training
+from slip.models.header import read_training
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="the commands are forked")
 

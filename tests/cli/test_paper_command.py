@@ -10,7 +10,7 @@ import pytest
 from cli.lessons import at_step, die, metrics, teach
 from cli.runner import CAN_FORK, run_warm
 
-from slip.models.checkpoint import kind_of, read_training
+from slip.models.header import kind_of, read_training
 
 pytest.importorskip("transformers")
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="the commands are forked")

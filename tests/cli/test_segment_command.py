@@ -166,9 +166,9 @@ finally:
 
 
 def use_as_built_in(folder: Path) -> None:
-    from slip.models import checkpoint
+    from slip.models import header
 
-    checkpoint.ASSETS = folder
+    header.ASSETS = folder
 
 
 @pytest.mark.parametrize("command", [["segment", "scene.png", "x"], ["masks", "scene.png"]], ids="-".join)
