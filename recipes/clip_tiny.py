@@ -2,12 +2,13 @@
 
     python -m recipes.clip_tiny             trains into runs/clip_tiny.run; run again to resume
     python -m recipes.clip_tiny --export    writes slip/assets/clip_tiny.safetensors
+    python -m recipes.clip_segments         goes on from there
     python -m recipes.evaluate              measures it
 
 Seed 12, 1,400 steps of 16 scenes with 12 crops each: 47 minutes on one core. Expect 93 %
 of attribute prompts to choose the right critter among the tiny SAM's segments.
-The weights in the package come from one such run that was interrupted at step 750, up to which
-the rate followed a cosine of 1,800 steps.
+The weights in the package began with one such run that was interrupted at step 750, up to which the
+rate followed a cosine of 1,800 steps; then came the second lesson.
 
 Crops are seen in the views the pipeline makes, with the errors of a mask model, next to parts,
 things, fragments and background. Texts speak of attributes only; no species is ever named.
