@@ -10,13 +10,16 @@ PROMPTS = ["a white striped quadruped", "a green biped", "a red squid with a blu
 
 
 def main(picture: str, prompts: list[str]) -> None:
-    """Print the box and the score of the best segment for each prompt."""
+    """Print the box and the score of the best match for each prompt, if there is one."""
     slip = Slip.load("tiny")
     proposals = slip.propose(picture)
     print(f"{proposals.found} segments, {len(proposals.segments)} kept")
     for prompt in prompts:
-        best = slip.rank(proposals, prompt).best
-        print(f"{prompt}: box {best.box}, area {best.area}, score {best.score:.2f}")
+        found = slip.rank(proposals, prompt)
+        if found.found:
+            print(f"{prompt}: box {found.best.box}, area {found.best.area}, score {found.best.score:.2f}")
+        else:
+            print(f"{prompt}: no match, the best candidate scores {max(found.scores, default=0):.2f}")
 
 
 if __name__ == "__main__":

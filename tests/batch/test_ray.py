@@ -176,6 +176,7 @@ def interrupt_after(lines: int, arguments: list[str], results: Path, cwd: Path) 
     env = {**os.environ, **SMALL, "SLIP_OFFLINE": "1", "SLIP_CACHE_SIZE": "0", "OMP_NUM_THREADS": "1"}
     streams: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     command = [str(COMMAND), *arguments]
+    streams["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # perhaps ignored here
     with subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True, **streams) as process:
         deadline = time.monotonic() + 120
         while not (results.exists() and results.read_bytes().count(b"\n") >= lines):

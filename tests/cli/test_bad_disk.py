@@ -217,11 +217,21 @@ def test_ctrl_c_in_a_batch(moment: str, folder: Path, tiny_models: list[str]) ->
     assert rows[: len(kept)] == kept
 
 
+def heed_ctrl_c() -> None:
+    """The tests may themselves run where SIGINT is ignored, as in the background of a shell."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupted(asked: list[str], cwd: Path, moment: Callable[[subprocess.Popen[bytes]], bool]) -> list[str]:
     """Run the command, press Ctrl-C at a moment; returns what it says on stderr."""
     environment = {**os.environ, "SLIP_OFFLINE": "1", "SLIP_HOME": str(cwd / "home")}
     with subprocess.Popen(
-        [str(COMMAND), *asked], cwd=cwd, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [str(COMMAND), *asked],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=heed_ctrl_c,
     ) as process:
         while not moment(process) and process.poll() is None:
             time.sleep(0.005)

@@ -203,7 +203,7 @@ def test_another_configuration_is_refused(tmp_path: Path, tiny_models: list[str]
     before = {path.name: path.read_bytes() for path in (tmp_path / "eval-critters").iterdir()}
     for change, says in (
         (["--seed", "1"], "seed 0, not 1"),
-        (["--view", "blur"], "view black, not blur"),
+        (["--view", "blur"], "view ensemble, not blur"),
         (["--proposer", "reference"], "proposer fast, not reference"),
         (["--points", "exhaustive"], "proposals {"),
         (["--judge", models / "judge"], "judge null, not {"),

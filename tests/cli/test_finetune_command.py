@@ -89,7 +89,7 @@ def test_open_clip_reads_the_plain_state_dict(taught: Path) -> None:
 def test_segment_takes_it(taught: Path, tmp_path: Path, tiny_models: list[str]) -> None:
     picture = taught / "shapes/red/0.png"
     shutil.copy(picture, tmp_path / "red.png")
-    models = [*tiny_models[:2], "--clip", str(taught / "clip"), "--json"]
+    models = [*tiny_models[:2], "--clip", str(taught / "clip"), "--json", "--always"]
     done = run_warm("segment", "red.png", "red", *models, *EVERY_SEGMENT, cwd=tmp_path)
     assert (done.code, done.lines) == (0, ["red.mask.png", "red.json"]), done.stderr
     assert json.loads((tmp_path / "red.json").read_text())["models"]["clip"] == "clip.safetensors"

@@ -34,7 +34,7 @@ class Stubborn(FakeEncoder):
 
 
 def entrant(name: str, encoder: FakeEncoder | None = None, **more: Any) -> Entrant:
-    return Entrant(name, Slip(FakeProposer(), encoder or FakeEncoder()), **more)
+    return Entrant(name, Slip(FakeProposer(), encoder or FakeEncoder(), view="black"), **more)
 
 
 JUDGE = Judge(FakeJudge(), crop)

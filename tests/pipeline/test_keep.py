@@ -29,6 +29,7 @@ def cache(tmp_path):
 
 def fresh(cache, proposer="p", encoder="e", **how):
     """A Slip of a new process: models that were asked nothing yet, and what the disk holds."""
+    how = {"view": "black", **how}
     return Slip(FakeProposer(), FakeEncoder(), keeping=Keeping(cache, proposer, encoder), **how)
 
 

@@ -33,7 +33,7 @@ def scene():
 
 @pytest.fixture
 def slip():
-    return Slip(FakeProposer(), FakeEncoder())
+    return Slip(FakeProposer(), FakeEncoder(), view="black")
 
 
 def test_the_prompt_chooses_the_segment(slip):
@@ -374,7 +374,7 @@ def test_below_the_threshold_nothing_is_found_and_the_candidate_is_named():
 
 def test_the_whole_picture_has_its_share():
     """The picture is mostly black; with all of the weight on it, all segments score alike."""
-    slip = Slip(FakeProposer(), FakeEncoder(), scoring=Scoring(presence=1.0))
+    slip = Slip(FakeProposer(), FakeEncoder(), view="black", scoring=Scoring(presence=1.0))
     scores = slip.segment(scene(), "red").scores
     assert len(scores) == 3
     assert max(scores) == pytest.approx(min(scores))
