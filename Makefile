@@ -1,14 +1,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO := examples/meadow.png
-PROMPT := a white striped quadruped
+DEMO := examples/dusk.png
+PROMPT := a red striped quadruped
 
 .PHONY: demo eval test check build
 
 demo: .venv/installed
 	mkdir -p out
 	$(BIN)/slip segment $(DEMO) "$(PROMPT)" --preset tiny --overlay -o out --overwrite
-	@echo "Look at out/meadow.overlay.png"
+	@echo "Look at out/dusk.overlay.png"
 
 eval: .venv/installed
 	mkdir -p out

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from rich.console import Console
@@ -28,7 +28,7 @@ from slip.device import resolve
 from slip.evaluation.intervals import bootstrap_mean, wilson
 from slip.images import load_image
 from slip.masks import mask_iou, segment_iou, segment_of
-from slip.models import load_encoder, load_proposer
+from slip.models import load_encoder, load_proposer, scoring_of
 from slip.models.sam import load_sam
 from slip.options import Overlap, View, propose_options
 from slip.pipeline.propose import propose_segments
@@ -114,7 +114,8 @@ def pipeline(count: int) -> tuple[list[Measured], dict[tuple[Overlap, View], Mea
             recall[0 if thing.species else 1].values.append(best_iou(found, scene.mask(thing)))
             recall[2].values += [best_iou(found, mask) for mask in scene.part_masks(thing).values()]
         for (overlap, view), measured in chosen.items():
-            slip = Slip(Remembered(found), encoder, overlap=overlap, view=view)
+            how: dict[str, Any] = {"overlap": overlap, "view": view, "scoring": scoring_of("tiny")}
+            slip = Slip(Remembered(found), encoder, **how)
             measured.values += _chosen(slip, scene)
     return recall, chosen
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 from time import time
 from typing import Any, Literal, get_args
@@ -184,11 +185,12 @@ def told_limit() -> int:
     if not told:
         return LIMIT
     number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?B|)", told, re.ASCII | re.IGNORECASE)
-    if number is None:
+    size = float(number[1]) * UNITS[number[2].upper()] if number else inf
+    if size == inf:
         raise UsageError(
             f"SLIP_CACHE_SIZE cannot be {told!r}; write a size such as 500MB or 2GB, or 0 for no cache"
         )
-    return int(float(number[1]) * UNITS[number[2].upper()])
+    return int(size)
 
 
 def _pack(arrays: Mapping[str, NDArray[Any]], name: str) -> bytes:

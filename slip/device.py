@@ -98,7 +98,7 @@ def _check(what: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """torch reports a full device, and a full machine, as RuntimeErrors of its own."""
+    """torch and OpenCV report a full device, and a full machine, as errors of their own."""
     text = str(error).lower()
-    signs = ("out of memory", "allocate memory", "bad_alloc", "alloc_failed")
+    signs = ("out of memory", "insufficient memory", "allocate memory", "bad_alloc", "alloc_failed")
     return isinstance(error, MemoryError) or any(sign in text for sign in signs)

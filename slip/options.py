@@ -124,7 +124,9 @@ SCORING = Scoring(
 )
 """For published CLIPs. No threshold was calibrated for them: that needs their weights."""
 
-OWN_SCORING = {"tiny": Scoring(floor=8.47, min_score=0.5)}
+OWN_SCORING = {
+    "tiny": Scoring(negatives=("the background", "the ground", "a fragment"), floor=8.34, min_score=0.5)
+}
 """For built-in CLIPs (``python -m recipes.calibrate``)."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import log, log1p
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +22,9 @@ Mask = NDArray[np.bool_]
 Features = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)`` while a stage works."""
+
+_IMPOSSIBLE, _CERTAIN = -746.0, 38.0
+"""Log-odds beyond those of the smallest and of the largest number between 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +101,12 @@ class Proposals:
     segments: what the overlap filter kept, in its order, at the picture's size.
     found: how many segments there were before the filter.
     timings: seconds spent per stage.
-    key: what the search is kept under between runs; None where it is not kept.
     """
 
     image: Image
     segments: Sequence[Segment]
     found: int
     timings: Mapping[str, float] = field(default_factory=dict)
-    key: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +119,8 @@ class Prediction:
     min_score: segments with a lower score are no match, 0 to 1.
     scores: of the segments, so that none must be looked at to know; taken from them where left out.
     order: where each segment stood among those of the proposals; as given where left out.
+    odds: the log-odds behind the scores, which tell apart what is rounded to the same score; taken from
+    the scores where left out.
     """
 
     prompt: str
@@ -126,12 +130,15 @@ class Prediction:
     min_score: float = 0.0
     scores: tuple[float, ...] = ()
     order: tuple[int, ...] = ()
+    odds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.scores:
             object.__setattr__(self, "scores", tuple(segment.score or 0.0 for segment in self.segments))
         if not self.order:
             object.__setattr__(self, "order", tuple(range(len(self.segments))))
+        if not self.odds:
+            object.__setattr__(self, "odds", tuple(map(log_odds_of, self.scores)))
 
     @property
     def found(self) -> bool:
@@ -159,6 +166,13 @@ class Prediction:
                 f"below {self.min_score:.2f}"
             )
         raise NoMatch(f"no segment found for {self.prompt!r}; try more points or lower thresholds")
+
+
+def log_odds_of(score: float) -> float:
+    """The log-odds of a score, 0 to 1; at both ends finite, and beyond those of every score between."""
+    if not 0 < score < 1:
+        return _CERTAIN if score >= 1 else _IMPOSSIBLE
+    return log(score) - log1p(-score)
 
 
 class Proposer(Protocol):

@@ -113,12 +113,16 @@ def published(path: Path, progress: Progress | None = None) -> Entry | None:
     return next((entry for entry in catalogue().values() if entry.sha256 == digest), None)
 
 
-def digest_of(path: Path, progress: Progress | None = None) -> str:
+def digest_of(path: Path, progress: Progress | None = None, *, cached: bool = True) -> str:
     """SHA-256 of a file, in hex.
 
-    It is kept in the cache for as long as the file stays where and as it is, and is then had without
-    reading it again. Raises WeightsError for a file that cannot be read.
+    cached: keep it in the cache for as long as the file stays where and as it is, and have it then
+    without reading the file again; else leave the cache alone.
+
+    Raises WeightsError for a file that cannot be read.
     """
+    if not cached:
+        return _sha256_of(path, f"verify {path.name}", progress)
     cache = Cache.open()
     try:
         before = _state(path)

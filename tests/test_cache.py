@@ -355,7 +355,9 @@ def test_the_limit_is_told_by_the_environment(
     assert Cache.open() == Cache(tmp_path / "cache", limit)
 
 
-@pytest.mark.parametrize("told", ["many", "-1", "1 PB", "GB", "1e9", "1,5GB", "٣GB", "2GBs", "inf", "nan"])
+@pytest.mark.parametrize(
+    "told", ["many", "-1", "1 PB", "GB", "1e9", "1,5GB", "٣GB", "2GBs", "inf", "nan", "9" * 400]
+)
 def test_a_limit_that_is_no_size_is_refused(monkeypatch: pytest.MonkeyPatch, told: str) -> None:
     monkeypatch.setenv("SLIP_CACHE_SIZE", told)
     with pytest.raises(UsageError, match="SLIP_CACHE_SIZE cannot be .*; write a size such as 500MB"):

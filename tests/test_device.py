@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -118,6 +119,7 @@ def test_dtype(precision, dtype):
         (MemoryError(), True),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
         (RuntimeError("MPS backend out of memory (MPS allocated: 1.00 GB)"), True),
+        (cv2.error("alloc.cpp:73: (-4:Insufficient memory) Failed to allocate 90000000 bytes"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
         (ValueError("memory"), False),

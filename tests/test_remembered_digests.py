@@ -101,6 +101,12 @@ def test_where_the_cache_is_off_it_is_read_each_time(
     assert len(reads) == 2 and not (tmp_path / "home").exists()
 
 
+def test_without_the_cache_it_is_read_each_time(tmp_path: Path, reads: list[Path]) -> None:
+    path = write(tmp_path / "a.pt", b"weights")
+    assert [digest_of(path, cached=False) for _ in range(2)] == [sha256(b"weights")] * 2
+    assert len(reads) == 2 and not (tmp_path / "home").exists()
+
+
 def test_what_may_be_opened_because_it_is_published_is_read_each_time(
     tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,5 +122,6 @@ def test_what_may_be_opened_because_it_is_published_is_read_each_time(
 
 @pytest.mark.parametrize("wrong", ["missing.pt", "."])
 def test_what_cannot_be_read_is_told(tmp_path: Path, wrong: str) -> None:
-    with pytest.raises(WeightsError, match="cannot read"):
-        digest_of(tmp_path / wrong)
+    for cached in (True, False):
+        with pytest.raises(WeightsError, match="cannot read"):
+            digest_of(tmp_path / wrong, cached=cached)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slip.batch.journal import read_lines
+from slip.batch.sources import whole_name
 from slip.outputs import write_file
 
 
@@ -27,7 +28,8 @@ def _pieces(results: Path) -> Iterator[bytes]:
         height, width = told["image_size"]
         number = len(images) + 1
         images.setdefault(
-            told["image"], {"id": number, "file_name": told["image"], "width": width, "height": height}
+            whole_name(told["image"]),
+            {"id": number, "file_name": told["image"], "width": width, "height": height},
         )
         categories.setdefault(told["prompt"], len(categories) + 1)
     yield b'{"info": {"description": "slip segment"},\n"images": ' + _encode(list(images.values()))
@@ -40,7 +42,7 @@ def _pieces(results: Path) -> Iterator[bytes]:
             yield (b",\n" if number > 1 else b"\n") + _encode(
                 {
                     "id": number,
-                    "image_id": images[told["image"]]["id"],
+                    "image_id": images[whole_name(told["image"])]["id"],
                     "category_id": categories[told["prompt"]],
                     **_annotation(segment),
                 }

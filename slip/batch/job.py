@@ -23,6 +23,7 @@ class Job:
     """What is done with every picture.
 
     folder: of the results. sharing: None where the prompts do not heed each other.
+    max_megapixels: larger pictures fail; it decides nothing else.
     settings: all else that decides the results (JSON).
     """
 
@@ -54,10 +55,15 @@ class Job:
             return () if self.as_coco else self.label_names(task)
         return self.plan(task, prompt).paths
 
-    def has_made(self, task: Task, prompt: str) -> bool:
-        """Whether the mask is there, by these settings or others."""
-        made = self.label_names(task) if self.sharing == "label-all" else self.plan(task, prompt).masks
-        return any(path.exists() for path in made)
+    def replaced(self, task: Task, prompt: str) -> Sequence[Path]:
+        """``paths``, and further masks of an earlier search."""
+        if self.sharing == "label-all":
+            return self.paths(task, prompt)
+        return self.plan(task, prompt).replaced
+
+    def masks(self, task: Task, prompt: str) -> Sequence[Path]:
+        """The files by any of which a picture and a prompt have been done, by these settings or others."""
+        return self.label_names(task) if self.sharing == "label-all" else self.plan(task, prompt).masks
 
     def keeps(self, told: Mapping[str, Any]) -> bool:
         """Whether a line of the results stands: it has its files and, for COCO, its segments."""
@@ -71,7 +77,6 @@ class Job:
             "wanted": asdict(self.wanted),
             "sharing": self.sharing,
             "prompts": sorted(task.slugs) if self.sharing else None,
-            "max_megapixels": self.max_megapixels,
             **self.settings,
         }
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

@@ -9,9 +9,10 @@ from pathlib import Path
 from slip.batch.plan import Maker
 from slip.drawing import index_picture
 from slip.images import encode_png
+from slip.masks import Enlarged
 from slip.outputs import describe, to_json
 from slip.pipeline.match import Label
-from slip.types import Prediction
+from slip.types import Prediction, Segment
 
 
 def only_labelled(prediction: Prediction, labels: Sequence[Label]) -> Prediction:
@@ -21,10 +22,18 @@ def only_labelled(prediction: Prediction, labels: Sequence[Label]) -> Prediction
     ]
     return replace(
         prediction,
-        segments=tuple(prediction.segments[place] for place in places),
+        segments=_picked(prediction.segments, places),
         scores=tuple(prediction.scores[place] for place in places),
         order=tuple(prediction.order[place] for place in places),
+        odds=tuple(prediction.odds[place] for place in places),
     )
+
+
+def _picked(segments: Sequence[Segment], places: Sequence[int]) -> Sequence[Segment]:
+    """Some of the segments; those that are enlarged as they are taken still are."""
+    if isinstance(segments, Enlarged):
+        return Enlarged(_picked(segments.reduced, places), segments.image_size)
+    return [segments[place] for place in places]
 
 
 def label_contents(

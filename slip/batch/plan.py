@@ -97,6 +97,12 @@ class Plan:
         optional = self.overlay, self.cutout, self.index, self.json
         return [*self.masks, *(path for path in optional if path is not None)]
 
+    @property
+    def replaced(self) -> list[Path]:
+        """What a search that overwrites writes or removes: ``paths``, and further masks of an earlier one."""
+        there = self.names.masks(self.names.masks_there()) if self.wanted.masks else []
+        return [*self.paths, *there[len(self.masks) :]]
+
     def contents(self, image: Image, prediction: Prediction, maker: Maker) -> Iterator[tuple[Path, bytes]]:
         """The files of a prediction; of one without a match, only the JSON."""
         from slip.images import encode_png
@@ -106,11 +112,17 @@ class Plan:
             for path, pixels in self._pictures(image, prediction):
                 yield path, encode_png(pixels)
         if self.json is not None:
-            count = None if self.index else self.wanted.top_k or TOP_K
+            count = None if self.index else self._listed(prediction)
             listed = replace(prediction, segments=prediction.segments[:count])
             every = self.index is not None
             told = report(listed, models=maker.models, options=maker.options, all_segments=every)
             yield self.json, to_json({"version": maker.version, **told})
+
+    def _listed(self, prediction: Prediction) -> int:
+        """How many segments the JSON lists: at least those that have a mask."""
+        if self.wanted.all_matches:
+            return max(TOP_K, len(prediction.matches))
+        return self.wanted.top_k or TOP_K
 
     def _pictures(self, image: Image, prediction: Prediction) -> Iterator[tuple[Path, NDArray[Any]]]:
         from slip import drawing

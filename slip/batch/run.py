@@ -32,7 +32,8 @@ def run(
 ) -> None:
     """Do all tasks: first the files of a picture are written, then its lines are added to the results.
 
-    tell: called after each picture, from another thread. fail_fast: stop at the first failure.
+    tell: called after each picture, from another thread. fail_fast: stop at the first failure, for which
+    each picture is written before the next is searched.
 
     Raises WeightsError where the models cannot be had, OutputError where the results cannot be written,
     and whatever ``tell`` raises; what is searched until then is kept.
@@ -47,24 +48,22 @@ def run(
 
         def searched() -> Iterator[Searched | Failed]:
             for work in _overlapped(reader, partial(read, job=job), tasks):
+                yield search(segmenter, work, job)
                 if fail_fast and results.tally["failed"]:
                     return
-                yield search(segmenter, work, job)
-                if fail_fast and isinstance(work, Failed):
-                    return
 
-        for _ in _overlapped(writer, finish, searched()):
+        for _ in _overlapped(writer, finish, searched(), ahead=0 if fail_fast else AHEAD):
             pass
 
 
 def _overlapped(
-    pool: ThreadPoolExecutor, make: Callable[[_Item], _Made], items: Iterable[_Item]
+    pool: ThreadPoolExecutor, make: Callable[[_Item], _Made], items: Iterable[_Item], ahead: int = AHEAD
 ) -> Iterator[_Made]:
-    """``map``, done by a pool ``AHEAD`` of whoever takes the results."""
+    """``map``, done by a pool ``ahead`` of whoever takes the results."""
     pending: deque[Future[_Made]] = deque()
     for item in items:
         pending.append(pool.submit(make, item))
-        if len(pending) > AHEAD:
+        if len(pending) > ahead:
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()

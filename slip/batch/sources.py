@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Task:
     stem: what its results are called, relative to the folder of the results, with slashes.
     slugs: what each of its prompts is called in names.
     error: why there is nothing to decode, where that is known.
+    spared: the real paths of the batch's pictures in the folder of the results: no result replaces them.
     """
 
     image: str
@@ -35,6 +37,12 @@ class Task:
     stem: str
     slugs: Mapping[str, str]
     error: str | None = None
+    spared: frozenset[str] = frozenset()
+
+    @property
+    def whole_name(self) -> str:
+        """What is equal for all names of the picture."""
+        return whole_name(self.image)
 
     @property
     def prompts(self) -> list[str]:
@@ -52,6 +60,11 @@ class Task:
         except (OSError, ValueError):  # missing, or no path at all
             return None
         return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def whole_name(image: str) -> str:
+    """The whole path of a picture, which is equal for all its names; ``-`` and URIs as they are."""
+    return image if image == STANDARD or is_uri(image) else str(absolute(Path(image)))
 
 
 @dataclass(frozen=True)
@@ -98,7 +111,7 @@ def find_tasks(
         ]
     if all(one.error for one in found):
         raise UsageError(next((one.error for one in found if one.error), "no picture is named; name one"))
-    return _as_tasks(_merged(found), stdin)
+    return _as_tasks(_merged(found), output, stdin)
 
 
 def _expand(name: str, prompts: tuple[str, ...], output: Path) -> Iterator[_Found]:
@@ -109,13 +122,19 @@ def _expand(name: str, prompts: tuple[str, ...], output: Path) -> Iterator[_Foun
     elif is_uri(name):
         yield from _elsewhere(name, prompts)
     elif is_pattern(name):
+        if Path(os.path.realpath(_fixed_part(path))).is_relative_to(os.path.realpath(output)):
+            raise _is_output(name)
         yield from _found(name, _match(name, output), _fixed_part(path), prompts)
     elif is_folder(path):
         if os.path.realpath(name) == os.path.realpath(output):
-            raise UsageError(f"{name!r} is also where the results go; name another folder with -o")
+            raise _is_output(name)
         yield from _found(name, _walk(path, output), path, prompts)
     else:
         yield _Found(str(path), path, path.parent, prompts)
+
+
+def _is_output(name: str) -> UsageError:
+    return UsageError(f"{name!r} is also where the results go; name another folder with -o")
 
 
 def _found(name: str, paths: Iterable[Path], root: Path, prompts: tuple[str, ...]) -> Iterator[_Found]:
@@ -145,30 +164,58 @@ def _elsewhere(uri: str, prompts: tuple[str, ...]) -> Iterator[_Found]:
 
 def _walk(folder: Path, output: Path) -> Iterator[Path]:
     """The pictures below a folder, sorted, and folders that cannot be listed, which will not be decoded."""
-    suffixes, results = _suffixes(), os.path.realpath(output)
+    suffixes = _suffixes()
     closed: list[Path] = []
-    walk = os.walk(folder, onerror=lambda error: closed.append(Path(error.filename)), followlinks=True)
-    for place, folders, files in walk:
-        here = Path(os.path.realpath(place))
-        folders[:] = sorted(
-            name
-            for name in folders
-            for real in [os.path.realpath(Path(place, name))]
-            if not (name.startswith(".") or real == results or here.is_relative_to(real))
-        )
+    for place, files in _folders(folder, output, lambda error: closed.append(Path(error.filename))):
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
                 yield Path(place, name)
     yield from closed
 
 
+def _folders(
+    top: Path, output: Path, onerror: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """A folder and those below it with what else is in them, each once: where links lead comes last."""
+    results, tops = os.path.realpath(output), deque([top])
+    entered: set[str] = set()
+    while tops:
+        for place, folders, files in os.walk(tops.popleft(), onerror=onerror):
+            here = os.path.realpath(place)
+            if here in entered:
+                folders.clear()
+                continue
+            entered.add(here)
+            folders[:] = sorted(
+                name
+                for name in folders
+                for real in [os.path.realpath(Path(place, name))]
+                if not (name.startswith(".") or real == results or Path(here).is_relative_to(real))
+            )
+            tops.extend(path for name in folders for path in [Path(place, name)] if path.is_symlink())
+            yield place, files
+
+
 def _match(pattern: str, output: Path) -> Iterator[Path]:
     """The pictures that match, sorted."""
     suffixes, results = _suffixes(), os.path.realpath(output)
-    for name in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207, as it may be absolute
+    for name in sorted({str(Path(name)) for name in _glob(pattern, output)}):
         path, real = Path(name), Path(os.path.realpath(name))
         if path.suffix.lower() in suffixes and real.is_file() and not real.is_relative_to(results):
             yield path
+
+
+def _glob(pattern: str, output: Path) -> Iterator[str]:
+    """``glob.iglob``, but ``**`` enters no folder twice: links to each other have no end."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        yield from glob.iglob(pattern)  # noqa: PTH207, as it may be absolute
+        return
+    deep = parts.index("**")
+    above, below = str(Path(*parts[:deep])), parts[deep + 1 :] or ("*",)
+    for top in glob.iglob(above):  # noqa: PTH207
+        for place, _ in _folders(Path(top), output):
+            yield from _glob(str(Path(glob.escape(place), *below)), output)
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -208,20 +255,20 @@ def _listed(row: Row, prompts: tuple[str, ...]) -> _Found:
 
 def _merged(found: Iterable[_Found]) -> list[_Found]:
     """Each picture once, with all its prompts."""
-    merged: dict[str | Path, _Found] = {}
+    merged: dict[str, _Found] = {}
     for one in found:
-        named = one.image == STANDARD or is_uri(one.image)
-        key = one.image if named else absolute(one.path)
+        key = whole_name(one.image)
         before = merged.setdefault(key, one)
         merged[key] = replace(before, prompts=tuple(dict.fromkeys(before.prompts + one.prompts)))
     return list(merged.values())
 
 
-def _as_tasks(found: Sequence[_Found], stdin: bytes) -> list[Task]:
+def _as_tasks(found: Sequence[_Found], output: Path, stdin: bytes) -> list[Task]:
     """The tasks, with names for their results relative to the folder that holds all pictures."""
     called = slugs(dict.fromkeys(prompt for one in found for prompt in one.prompts))
     relative = _relative(found)
     named = stems(relative)
+    spared = _inside(found, output)
     return [
         Task(
             one.image,
@@ -229,9 +276,19 @@ def _as_tasks(found: Sequence[_Found], stdin: bytes) -> list[Task]:
             named[place],
             {prompt: called[prompt] for prompt in one.prompts},
             one.error,
+            spared,
         )
         for one, place in zip(found, relative, strict=True)
     ]
+
+
+def _inside(found: Sequence[_Found], output: Path) -> frozenset[str]:
+    """The real paths of the pictures that lie in the folder of the results."""
+    if not is_folder(output):
+        return frozenset()
+    results = os.path.realpath(output)
+    real = (os.path.realpath(one.path) for one in found)
+    return frozenset(path for path in real if Path(path).is_relative_to(results))
 
 
 def _relative(found: Sequence[_Found]) -> list[Path]:

@@ -7,6 +7,7 @@ They follow each other (``process``), overlap (``slip.batch.run``) or take place
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +21,7 @@ from slip.batch.labels import label_contents, only_labelled
 from slip.batch.remote import read_uri
 from slip.batch.sources import Task
 from slip.device import is_out_of_memory
-from slip.errors import OutputError, SlipError, WeightsError
+from slip.errors import OutputError, SlipError, UsageError, WeightsError
 from slip.images import load_image
 from slip.outputs import describe, write_files
 from slip.pipeline.match import assign_one_to_one, label_all
@@ -125,7 +126,7 @@ def answers(work: Searched, job: Job) -> Iterator[Answer]:
         yield _given_up(answer, job, task.prompts) if isinstance(answer, Failed) else answer
         return
     for prediction in work.predictions:
-        row = _attempt(task, partial(_row, work, job, prediction))
+        row = _attempt(task, partial(_row, work, job, prediction, prediction))
         if isinstance(row, Failed):
             yield _given_up(row, job, [prediction.prompt])
             continue
@@ -136,8 +137,9 @@ def answers(work: Searched, job: Job) -> Iterator[Answer]:
 def _labels(work: Searched, job: Job) -> Answer:
     """What is told of all prompts, and the files that name every segment."""
     labels = label_all(work.predictions)
-    named = (only_labelled(prediction, labels) for prediction in work.predictions)
-    rows = tuple(_row(work, job, prediction) for prediction in named)
+    rows = tuple(
+        _row(work, job, only_labelled(prediction, labels), prediction) for prediction in work.predictions
+    )
     paths = () if job.as_coco else job.label_names(work.task)
     return Answer(rows, label_contents(paths, work.predictions, labels, job.maker))
 
@@ -164,29 +166,38 @@ def put(task: Task, told: Iterable[Answer] | Failed, job: Job) -> Outcome:
     rows: list[Row] = []
     written: list[Path] = []
     for answer in told:
-        files = _put(task, job, answer)
-        if isinstance(files, Failed):
-            rows += [_failed(files, job, row.prompt) for row in answer.rows]
-        else:
-            names = tuple(path.relative_to(job.folder).as_posix() for path in files)
-            rows += [replace(row, files=names) for row in answer.rows]
-            written += files
+        files: list[Path] = []
+        failed = _put(task, job, answer, files)
+        names = tuple(path.relative_to(job.folder).as_posix() for path in files)
+        told_of = [_failed(failed, job, row.prompt) for row in answer.rows] if failed else answer.rows
+        rows += [replace(row, files=names) for row in told_of]
+        written += [] if failed else files
     return Outcome(tuple(rows), tuple(written))
 
 
-def _put(task: Task, job: Job, answer: Answer) -> list[Path] | Failed:
-    """Write files in folders that are made for them. A rerun finds those of a run that was killed."""
+def _put(task: Task, job: Job, answer: Answer, written: list[Path]) -> Failed | None:
+    """Write files in folders that are made for them. A rerun finds those of a run that was killed.
+
+    written: the paths are added to it, also before a failure.
+    """
 
     def in_folders() -> Iterator[tuple[Path, bytes]]:
         for path, data in answer.contents:
+            if _is_spared(path, task):
+                raise UsageError(f"{str(path)!r} is a picture of this batch; name another folder with -o")
             _make_folder(path.parent, job.folder)
             yield path, data
+            written.append(path)  # whoever asks for the next has written this one
 
-    planned = job.paths(task, answer.rows[0].prompt)
-    return _attempt(
-        task,
-        lambda: write_files(in_folders(), planned, overwrite=job.overwrite, equal_is_ours=True),
-    )
+    def write_all() -> None:
+        replaced = [path for path in job.replaced(task, answer.rows[0].prompt) if not _is_spared(path, task)]
+        write_files(in_folders(), replaced, overwrite=job.overwrite, equal_is_ours=True)
+
+    return _attempt(task, write_all)
+
+
+def _is_spared(path: Path, task: Task) -> bool:
+    return os.path.realpath(path) in task.spared
 
 
 def _make_folder(folder: Path, results: Path) -> None:
@@ -199,8 +210,11 @@ def _make_folder(folder: Path, results: Path) -> None:
         raise OutputError(f"cannot make {str(folder)!r}: {error.strerror or error}") from None
 
 
-def _row(work: Searched, job: Job, prediction: Prediction) -> Row:
-    """What is told of a prediction, but for its files."""
+def _row(work: Searched, job: Job, prediction: Prediction, ranked: Prediction) -> Row:
+    """What is told of a prediction, but for its files.
+
+    ranked: the prediction before segments went to other prompts; its best is told where none is left.
+    """
     row = Row(
         work.task.image,
         prediction.prompt,
@@ -211,11 +225,12 @@ def _row(work: Searched, job: Job, prediction: Prediction) -> Row:
         seconds=round(work.seconds / len(work.predictions), 4),
         segments=_coded(prediction, job) if job.as_coco else None,
     )
-    best = prediction.candidate
+    told = prediction if prediction.scores else ranked
+    best = told.candidate
     if best is None:
         return row
     box = best.box.x1, best.box.y1, best.box.x2, best.box.y2
-    return replace(row, score=prediction.scores[0], box=box, area=best.area)
+    return replace(row, score=told.scores[0], box=box, area=best.area)
 
 
 def _coded(prediction: Prediction, job: Job) -> tuple[dict[str, Any], ...]:
@@ -226,7 +241,8 @@ def _coded(prediction: Prediction, job: Job) -> tuple[dict[str, Any], ...]:
 
 
 def _failed(failed: Failed, job: Job, prompt: str) -> Row:
-    return Row(failed.task.image, prompt, "failed", job.digest(failed.task), failed.error)
+    task = failed.task
+    return Row(task.image, prompt, "failed", job.digest(task), failed.error, task.state())
 
 
 def _attempt(task: Task, do: Callable[[], _Done]) -> _Done | Failed:
@@ -237,7 +253,7 @@ def _attempt(task: Task, do: Callable[[], _Done]) -> _Done | Failed:
         raise
     except SlipError as error:
         return Failed(task, str(error))
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:  # of torch, OpenCV and Python, each of its own kind
         if not is_out_of_memory(error):
             raise
         return Failed(task, "out of memory; try a smaller picture, smaller models or --device cpu")

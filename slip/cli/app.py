@@ -85,7 +85,7 @@ def run() -> int:
         code = _fail(str(error), error.exit_code)
     except ClickException as error:
         code = _fail(_usage(error), 2)
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:  # of torch, OpenCV and Python, each of its own kind
         if not is_out_of_memory(error):
             raise
         code = _fail("out of memory; try a smaller picture, smaller models or --device cpu", 1)

@@ -135,6 +135,10 @@ def segment_many(many: Many, search: Search) -> None:
     finally:
         results.close()
     console.emit_paths(written)
+    if results.by_name:
+        console.tell(
+            f"{results.by_name} of those found are masks that were there, of which {RESULTS} does not tell"
+        )
     _conclude(results.tally, kept, failed, perf_counter() - start)
 
 
@@ -174,9 +178,8 @@ def _work(many: Many, job: Job, results: Results, search: Search) -> list[Row]:
             display.begin()
             work(results, tell, fail_fast=many.fail_fast)
     except KeyboardInterrupt:
-        console.tell(
-            f"{done} of {total} pictures are done, and kept in {str(job.folder)!r}; the same command goes on"
-        )
+        again = "the same command without --overwrite" if job.overwrite else "the same command"
+        console.tell(f"{done} of {total} pictures are done, and kept in {str(job.folder)!r}; {again} goes on")
         raise
     return failed
 

@@ -127,7 +127,7 @@ class Search:
 
         models = asdict(self.models)
         files = {name: Path(named) for name, named in models.items() if named and Path(named).is_file()}
-        weights = {name: digest_of(path) for name, path in files.items()}
+        weights = {name: digest_of(path, cached=self.cache) for name, path in files.items()}
         return {
             "slip": __version__,
             **models,

@@ -100,8 +100,9 @@ def segment(
     )
     several = listed is not None or len(set(images)) > 1 or len(set(asked)) > 1
     batched = engine == "ray" or format_ == "coco" or assign or label_all
+    existing = which_existing(overwrite, skip_existing)
     if several or batched or is_folder(images[0]) or is_pattern(images[0]) or is_uri(images[0]):
-        sharing, existing = how_shared(assign, label_all), which_existing(overwrite, skip_existing)
+        sharing = how_shared(assign, label_all)
         many = Many(
             images, asked, listed, output, wanted, sharing, existing, fail_fast, max_megapixels, engine
         )
@@ -111,7 +112,7 @@ def segment(
     if skip_existing and any(path.exists() for path in plan.masks):
         console.tell(f"{str(plan.masks[0])!r} exists and is kept")
         return
-    files.check(plan.paths, images[0], overwrite=overwrite)
+    files.check(plan.replaced if overwrite else plan.paths, images[0], overwrite=overwrite)
     prediction = _search(images[0], asked[0], plan, search, max_megapixels, overwrite=overwrite)
     _conclude(prediction, perf_counter() - start)
 
@@ -157,7 +158,7 @@ def _search(
 
     prediction = _timed(prediction, decode=decoded - start, models=loaded - decoded)
     contents = plan.contents(picture, prediction, search.maker(slip))
-    written = write_files(contents, plan.paths, overwrite=overwrite)
+    written = write_files(contents, plan.replaced, overwrite=overwrite)
     _emit(written, prediction, to_stdout=plan.names.mask is None)
     return prediction
 

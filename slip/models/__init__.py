@@ -17,10 +17,12 @@ from slip.models.checks import (
 )
 from slip.models.header import kind_of
 from slip.models.identity import encoder_identity, proposer_identity
-from slip.models.late import LateDenseEncoder, LateEncoder, LateProposer
+from slip.models.late import LateDenseEncoder, LateEncoder, LateProposer, unchanged
 from slip.models.scoring import check_scoring, scoring_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from slip.device import Compute
     from slip.options import ProposeOptions, ProposerName
     from slip.types import Classifier, Encoder, Progress, Proposer
@@ -90,28 +92,47 @@ def late_proposer(
     compute: Compute,
     progress: Progress | None = None,
     proposer: ProposerName = "fast",
+    *,
+    identity: str | None = None,
 ) -> LateProposer:
     """``load_proposer``, put off until it is asked something.
+
+    identity: what ``proposer_identity`` told of it; asking it raises WeightsError where that has changed.
 
     Raises UsageError as ``check_proposer`` does.
     """
     check_proposer(sam, options, proposer)
-    load = partial(load_proposer, sam, options, compute, progress, proposer)
-    return LateProposer(sam_name(sam), options.points == "guided", load, progress)
+    name = sam_name(sam)
+    load: Callable[[], Proposer] = partial(load_proposer, sam, options, compute, progress, proposer)
+    if identity is not None:
+        identify = partial(proposer_identity, sam, options, compute, proposer, progress)
+        load = unchanged(load, name, identify, identity)
+    return LateProposer(name, options.points == "guided", load, progress)
 
 
 def late_encoder(
-    clip: str, clip_weights: str | None, compute: Compute, progress: Progress | None = None
+    clip: str,
+    clip_weights: str | None,
+    compute: Compute,
+    progress: Progress | None = None,
+    *,
+    identity: str | None = None,
 ) -> LateEncoder:
     """``load_encoder``, put off until it is asked something.
+
+    identity: what ``encoder_identity`` told of it; asking it raises WeightsError where that has changed.
 
     Raises UsageError as ``check_encoder`` does, WeightsError for a checkpoint that is damaged at its head.
     """
     clip = named_clip(clip)
     check_encoder(clip, clip_weights)
+    name = clip_name(clip, clip_weights)
     kind = LateEncoder if _is_simple(clip) else LateDenseEncoder
-    load = partial(load_encoder, clip, clip_weights, compute, progress)
-    return kind(clip_name(clip, clip_weights), load, progress)
+    load: Callable[[], Encoder] = partial(load_encoder, clip, clip_weights, compute, progress)
+    if identity is not None:
+        identify = partial(encoder_identity, clip, clip_weights, compute, progress)
+        load = unchanged(load, name, identify, identity)
+    return kind(name, load, progress)
 
 
 def _is_simple(clip: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Generic, TypeVar, cast
 
+from slip.errors import WeightsError
 from slip.types import DenseEncoder, Encoder, Features, GuidedProposer, Image, Progress, Proposer, Segment
 
 T = TypeVar("T")
@@ -29,6 +30,22 @@ class Late(Generic[T]):
                 self._load = None
                 self._progress("load models", 1, 1)
         return self._loaded[0]
+
+
+def unchanged(load: Callable[[], T], name: str, identify: Callable[[], str], known: str) -> Callable[[], T]:
+    """``load``, followed by a look whether what it loaded is still what was known.
+
+    Raises WeightsError where ``identify`` no longer tells the identity ``known``: weights that were replaced
+    meanwhile would answer in the name of others.
+    """
+
+    def loaded() -> T:
+        thing = load()
+        if identify() != known:
+            raise WeightsError(f"{name} changed while it was in use; run again")
+        return thing
+
+    return loaded
 
 
 class LateProposer:

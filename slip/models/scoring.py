@@ -39,15 +39,22 @@ def from_json(told: Any, path: Path) -> Scoring:
     """The scoring that ``to_json`` wrote. Raises WeightsError for anything else."""
     if isinstance(told, Mapping):
         try:
-            texts = {name: tuple(map(str, told[name])) for name in ("templates", "negatives")}
+            texts = {name: _texts(told[name]) for name in ("templates", "negatives")}
             numbers = {name: float(told[name]) for name in ("floor", "presence", "prior", "min_score")}
             scoring = Scoring(**texts, **numbers)  # type: ignore[arg-type]
             check_scoring(scoring)
-        except (KeyError, TypeError, ValueError, UsageError):
+        except (KeyError, OverflowError, TypeError, ValueError, UsageError):
             pass
         else:
             return scoring
     raise WeightsError(f"{path} is damaged: how its similarities become scores cannot be read")
+
+
+def _texts(told: Any) -> tuple[str, ...]:
+    """A list of texts. Raises TypeError for anything else."""
+    if not isinstance(told, list | tuple) or not all(isinstance(text, str) for text in told):
+        raise TypeError(f"{told!r} is no list of texts")
+    return tuple(told)
 
 
 def check_scoring(scoring: Scoring) -> None:
@@ -61,8 +68,9 @@ def check_scoring(scoring: Scoring) -> None:
         raise UsageError("no template is given; '{}' is the prompt as it is")
     if not all(text.strip() for text in scoring.negatives):
         raise UsageError("a negative is empty; say what a segment may show instead")
-    if not 0 <= scoring.min_score <= 1:
-        raise UsageError(f"min_score is {scoring.min_score}; give 0 to 1")
-    for name in ("floor", "presence", "prior"):
+    for name in ("min_score", "presence"):
+        if not 0 <= getattr(scoring, name) <= 1:
+            raise UsageError(f"{name} is {getattr(scoring, name)}; give 0 to 1")
+    for name in ("floor", "prior"):
         if not isfinite(getattr(scoring, name)):
             raise UsageError(f"{name} is {getattr(scoring, name)}; give a number")

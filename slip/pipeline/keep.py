@@ -7,12 +7,14 @@ options, device, precision, versions) and how. Of a picture only this digest is 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slip.errors import SlipWarning
 from slip.types import Box, Features, Image, Segment
 
 if TYPE_CHECKING:
@@ -30,12 +32,9 @@ class Keeping:
         self._proposer = proposer
         self._encoder = encoder
 
-    def key(self, image: Image) -> str:
-        """What the search of a picture, ``uint8 (H, W, 3)``, is kept under."""
-        return _digest(self._proposer, str(image.shape), np.ascontiguousarray(image).data)
-
-    def segments(self, key: str, search: Callable[[], list[Segment]]) -> list[Segment]:
-        """The segments kept under ``key``, or those that ``search`` finds."""
+    def segments(self, image: Image, search: Callable[[], list[Segment]]) -> list[Segment]:
+        """The segments of a picture, ``uint8 (H, W, 3)``, or those that ``search`` finds."""
+        key = _digest(self._proposer, *_pixels(image))
         held = self._cache.get("segments", key)
         if held is not None:
             return _unpack(held)
@@ -43,20 +42,40 @@ class Keeping:
         self._cache.put("segments", key, _pack(found))
         return found
 
-    def crops(self, key: str, view: str, encode: Callable[[], Features]) -> Features:
-        """Features of the crops that proposals with a ``key`` give in a view."""
-        return self._features("crops", _digest(self._encoder, key, view), encode)
+    def subject(self, image: Image, segments: Sequence[Segment]) -> str:
+        """What the crops of just these segments of a picture are kept under."""
+        return _digest(*_pixels(image), *(array.data for array in _pack(segments).values()))
+
+    def crops(self, subject: str, view: str, encode: Callable[[], Features]) -> Features:
+        """Features of the crops of a ``subject`` in a view."""
+        key = _digest(self._encoder, subject, view)
+        held = self._held("crops", key)
+        return self._keep("crops", key, encode()) if held is None else held
 
     def texts(self, texts: Sequence[str], encode: Callable[[], Features]) -> Features:
-        """Features of texts."""
-        return self._features("texts", _digest(self._encoder, *texts), encode)
+        """Features of texts.
 
-    def _features(self, kind: Kind, key: str, encode: Callable[[], Features]) -> Features:
-        held = self._cache.get(kind, key)
+        Not kept where ``encode`` warns (SlipWarning): who asks again is to be warned again, and a warning
+        tells of the text.
+        """
+        key = _digest(self._encoder, *texts)
+        held = self._held("texts", key)
         if held is not None:
-            kept: Features = held["features"]
-            return kept
-        features = encode()
+            return held
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", SlipWarning)
+            features = encode()
+        for one in told:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        if any(issubclass(one.category, SlipWarning) for one in told):
+            return features
+        return self._keep("texts", key, features)
+
+    def _held(self, kind: Kind, key: str) -> Features | None:
+        held = self._cache.get(kind, key)
+        return None if held is None else held["features"]
+
+    def _keep(self, kind: Kind, key: str, features: Features) -> Features:
         self._cache.put(kind, key, {"features": features})
         return features
 
@@ -69,6 +88,10 @@ def _digest(*parts: str | memoryview) -> str:
         digest.update(f"{memoryview(data).nbytes}:".encode())
         digest.update(data)
     return digest.hexdigest()
+
+
+def _pixels(image: Image) -> tuple[str, memoryview]:
+    return str(image.shape), np.ascontiguousarray(image).data
 
 
 def _pack(segments: Sequence[Segment]) -> dict[str, NDArray[Any]]:

@@ -13,10 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slip.errors import UsageError
-from slip.types import Prediction
-
-_SURE = 1e-9
-"""Scores nearer than this to 0 or 1 count as this far from it: log-odds would be boundless."""
+from slip.types import Prediction, log_odds_of
 
 _NO_MATCH = -1e-9
 """What a prompt gains from a segment below its threshold: less than from any other, by almost nothing."""
@@ -51,10 +48,11 @@ def assign_one_to_one(predictions: Sequence[Prediction]) -> list[Prediction]:
         return []
     from scipy.optimize import linear_sum_assignment
 
-    scores = _score_table(predictions)
+    scores, odds = _tables(predictions)
     least = np.array([[prediction.min_score] for prediction in predictions])
     matches = scores >= least
-    gain = np.where(matches, _logit(scores) - _logit(least), _NO_MATCH)
+    bar = np.array([[log_odds_of(prediction.min_score)] for prediction in predictions])
+    gain = np.where(matches, odds - bar, _NO_MATCH)
     rows, columns = linear_sum_assignment(gain, maximize=True)
     given = {row: column for row, column in zip(rows, columns, strict=True) if matches[row, column]}
     taken = set(given.values())
@@ -72,42 +70,38 @@ def label_all(predictions: Sequence[Prediction]) -> list[Label]:
     """
     if not predictions:
         return []
-    scores = _score_table(predictions)
+    scores, odds = _tables(predictions)
     matches = scores >= np.array([[prediction.min_score] for prediction in predictions])
     named = np.logical_or.reduce(matches, axis=0)
-    best = np.where(named, np.where(matches, scores, -1.0).argmax(axis=0), scores.argmax(axis=0))
+    best = np.where(named, np.where(matches, odds, -np.inf).argmax(axis=0), odds.argmax(axis=0))
     return [
         Label(index, predictions[row].prompt if named[index] else None, float(scores[row, index]))
         for index, row in enumerate(best)
     ]
 
 
-def _score_table(predictions: Sequence[Prediction]) -> NDArray[np.float64]:
-    """``float64 (P, N)``: the score of each segment, in the order of the proposals, for each prompt."""
+def _tables(predictions: Sequence[Prediction]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scores and log-odds of each segment for each prompt, ``(P, N)`` in the order of the proposals."""
     count = len(predictions[0].order)
-    table = np.empty((len(predictions), count))
-    for row, prediction in zip(table, predictions, strict=True):
+    scores, odds = np.empty((2, len(predictions), count))
+    for row, prediction in enumerate(predictions):
         same_size = prediction.image_size == predictions[0].image_size
         if not same_size or sorted(prediction.order) != list(range(count)):
             raise UsageError("the predictions are of different proposals; rank all prompts on the same ones")
-        row[list(prediction.order)] = prediction.scores
-    return table
-
-
-def _logit(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    sure = scores.clip(_SURE, 1 - _SURE)
-    odds: NDArray[np.float64] = np.log(sure / (1 - sure))
-    return odds
+        places = list(prediction.order)
+        scores[row, places], odds[row, places] = prediction.scores, prediction.odds
+    return scores, odds
 
 
 def _only(prediction: Prediction, allowed: set[int]) -> Prediction:
     """The prediction with its best segment among ``allowed``, or with none."""
     place = next((place for place, index in enumerate(prediction.order) if index in allowed), None)
     if place is None:
-        return replace(prediction, segments=(), scores=(), order=())
+        return replace(prediction, segments=(), scores=(), order=(), odds=())
     return replace(
         prediction,
         segments=(prediction.segments[place],),
         scores=(prediction.scores[place],),
         order=(prediction.order[place],),
+        odds=(prediction.odds[place],),
     )

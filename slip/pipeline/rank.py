@@ -16,12 +16,14 @@ from slip.types import Segment
 class Ranking(NamedTuple):
     """Segments with their scores, the best first.
 
-    scores: 0 to 1, in the order of ``segments``. order: where each of them stood before.
+    scores: 0 to 1, in the order of ``segments``. order: where each of them stood before. odds: the
+    log-odds behind the scores, in the order of ``segments``.
     """
 
     segments: Sequence[Segment]
     scores: tuple[float, ...]
     order: tuple[int, ...]
+    odds: tuple[float, ...]
 
 
 def rank_segments(segments: Sequence[Segment], odds: LogOdds) -> Ranking:
@@ -42,4 +44,4 @@ def rank_segments(segments: Sequence[Segment], odds: LogOdds) -> Ranking:
     )
     if isinstance(segments, Enlarged):
         ranked = Enlarged(ranked, segments.image_size)
-    return Ranking(ranked, tuple(scores), tuple(order))
+    return Ranking(ranked, tuple(scores), tuple(order), tuple(odds[order].tolist()))

@@ -217,7 +217,7 @@ class Slip:
         with _timed(timings, "decode"):
             pixels = load_image(image)
         guided = prompt is not None and _is_guided(self.proposer)
-        interest, key = None, None
+        interest = None
         if prompt is not None and guided:
             with _timed(timings, "guide"):
                 interest = self._interest(pixels, prompt)
@@ -225,12 +225,10 @@ class Slip:
             if self._keeping is None or guided:
                 found = search(self.proposer, pixels, progress, interest)
             else:
-                key = self._keeping.key(pixels)
-                found = self._keeping.segments(key, lambda: search(self.proposer, pixels, progress))
+                found = self._keeping.segments(pixels, lambda: search(self.proposer, pixels, progress))
         with _timed(timings, "overlap"):
             kept = drop_overlaps(found, self.overlap)
-        key = key and f"{key} {self.overlap}"
-        return Proposals(pixels, at_size_of(pixels, kept), len(found), timings, key)
+        return Proposals(pixels, at_size_of(pixels, kept), len(found), timings)
 
     def _interest(self, image: Image, prompt: str) -> Features:
         """How similar every place of a picture is to a prompt: ``float32 (h, w)``."""
@@ -252,9 +250,17 @@ class Slip:
         height, width = proposals.image.shape[:2]
         odds = self._odds(proposals, prompt, timings, progress)
         with _timed(timings, "rank"):
-            segments, scores, order = rank_segments(proposals.segments, odds)
-        least = self.scoring.min_score
-        return Prediction(prompt, segments, (height, width), timings, least, scores, order)
+            ranking = rank_segments(proposals.segments, odds)
+        return Prediction(
+            prompt,
+            ranking.segments,
+            (height, width),
+            timings,
+            self.scoring.min_score,
+            ranking.scores,
+            ranking.order,
+            ranking.odds,
+        )
 
     def odds(self, proposals: Proposals, prompt: str) -> LogOdds:
         """The log-odds behind the scores of ``rank``, of each segment in the order of ``proposals``.
@@ -283,22 +289,22 @@ class Slip:
     def _shown(self, proposals: Proposals, timings: dict[str, float], progress: Progress | None) -> Shown:
         """What the encoder sees of proposals, in every view; looked at once."""
         if proposals not in self._features:
+            segments = as_searched(proposals.segments)
+            subject = self._keeping.subject(proposals.image, segments) if self._keeping else None
             views = [
-                self._kept(proposals, view, partial(self._encode_crops, proposals, view, timings, progress))
+                self._kept(subject, view, partial(self._encode_crops, proposals, view, timings, progress))
                 for view in members(self.view)
             ]
             whole = None
             if self.scoring.presence:
-                whole = self._kept(proposals, "whole", partial(self._encode_whole, proposals.image))
-            self._features[proposals] = Shown(
-                averaged(views), whole, quality_prior(as_searched(proposals.segments))
-            )
+                whole = self._kept(subject, "whole", partial(self._encode_whole, proposals.image))
+            self._features[proposals] = Shown(averaged(views), whole, quality_prior(segments))
         return self._features[proposals]
 
-    def _kept(self, proposals: Proposals, view: str, encode: Callable[[], Features]) -> Features:
-        if self._keeping is None or proposals.key is None:
+    def _kept(self, subject: str | None, view: str, encode: Callable[[], Features]) -> Features:
+        if self._keeping is None or subject is None:
             return encode()
-        return self._keeping.crops(proposals.key, view, encode)
+        return self._keeping.crops(subject, view, encode)
 
     def _encode_texts(self, texts: Sequence[str]) -> Features:
         if self._keeping is None:
@@ -334,7 +340,8 @@ def _late_models(
 
     sam, options, compute, progress, proposer = sam_with
     who = proposer_identity(sam, options, compute, proposer, progress), encoder_identity(*clip_with)
-    return (late_proposer(*sam_with), late_encoder(*clip_with)), Keeping(Cache.open(), *who)
+    models = late_proposer(*sam_with, identity=who[0]), late_encoder(*clip_with, identity=who[1])
+    return models, Keeping(Cache.open(), *who)
 
 
 def _is_guided(proposer: Proposer) -> bool:

@@ -76,10 +76,12 @@ def auroc(present: Odds, absent: Odds) -> float:
 def draw_pairs(odds: Odds, true: NDArray[np.integer[Any]]) -> tuple[Odds, Odds]:
     """Log-odds of prompts for what is there, and for what is not, in pictures of several things.
 
-    odds: ``(N, M)``, of N things with M prompts, 2 or more. true: ``(N,)``, the prompt of each. A picture
+    odds: ``(N, M)``, of N things with M prompts. true: ``(N,)``, the prompt of each. A picture
     is made of things of up to SHOWN different prompts, and scores as its best thing does. Returns
-    presents and absents, ``(PAIRS,)`` each.
+    presents and absents, ``(PAIRS,)`` each; none where a single prompt could not be absent.
     """
+    if odds.shape[1] < 2:
+        return np.empty(0), np.empty(0)
     kinds = np.unique(true)
     shown = min(SHOWN, len(kinds), odds.shape[1] - 1)
     rng = np.random.default_rng(SEED)
@@ -122,8 +124,10 @@ def calibrate(present: Odds, absent: Odds) -> dict[str, Any]:
     """The scoring that a checkpoint stores, and how well it tells there from not there; JSON.
 
     present, absent: log-odds, with no negatives and no floor. The line becomes the floor, so that a
-    score above .5 is a match.
+    score above .5 is a match. Nothing where there is nothing to tell apart.
     """
+    if not (len(present) and len(absent)):
+        return {}
     line = draw_line(present, absent)
     scoring = Scoring(floor=line.threshold, min_score=0.5)
     return {"scoring": to_json(scoring), "presence": asdict(line)}

@@ -254,7 +254,8 @@ def _presence(
     task.network.eval()
     if proposer is None and start.clip == "tiny":
         proposer = load_proposer("tiny", propose_options("tiny"), Compute(task.compute.device, "fp32"))
-    if proposer and len({picture.label for picture in parts.validation}) >= SHOWN:
+    enough = len({picture.label for picture in parts.validation}) >= SHOWN < len(captions_of(data.pictures))
+    if proposer and enough:
         encoder = ClipEncoder(task.network.clip, Compute(task.compute.device, "fp32"), "taught")
         return calibrate(*search_pairs(data, parts.validation, proposer, encoder))
     with torch.inference_mode():

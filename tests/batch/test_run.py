@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +15,14 @@ from batch.colours import Colours, draw, drawing, files, rows, tasks_of, work_th
 
 from slip.batch.job import Job, Sharing
 from slip.batch.journal import Results
+from slip.batch.labels import only_labelled
 from slip.batch.plan import Wanted
 from slip.batch.run import run
 from slip.batch.sources import find_tasks
 from slip.batch.work import process
 from slip.errors import OutputError, UsageError, WeightsError
-from slip.masks import decode_rle
+from slip.masks import Enlarged, decode_rle
+from slip.pipeline.match import Label
 
 BOTH = ["red", "blue"]
 
@@ -199,10 +201,25 @@ def test_fail_fast(tmp_path: Path) -> None:
     assert [row["status"] for row in rows(job.folder)] == ["found", "failed"]
     (job.folder / "c.red.mask.png").write_bytes(b"mine")
     draw(tmp_path / "in", b="red", **{f"e{i}": "red" for i in range(9)})
-    work_through(job, tasks_of(job, tmp_path / "in"), fail_fast=True)
-    states = [row["status"] for row in rows(job.folder)]
-    assert states[:3] == ["found", "found", "failed"]
-    assert len(states) < 8
+    segmenter, _ = work_through(job, tasks_of(job, tmp_path / "in"), fail_fast=True)
+    assert [row["status"] for row in rows(job.folder)] == ["found", "found", "failed"]
+    assert len(segmenter.asked) == 2, "nothing is searched after what could not be written"
+
+
+def test_fail_fast_after_a_search(tmp_path: Path) -> None:
+    draw(tmp_path / "in", a="red", b="red", c="red")
+
+    class Small(Colours):
+        def segment_each(self, image, prompts):
+            super().segment_each(image, prompts)
+            raise MemoryError
+
+    job, small = Job(tmp_path / "out"), Small()
+    results = Results.open(job, tasks_of(job, tmp_path / "in"))
+    run(results.pending, small, job, results, lambda _: None, fail_fast=True)
+    results.close()
+    assert [row["status"] for row in rows(job.folder)] == ["failed"]
+    assert len(small.asked) == 1
 
 
 def test_errors_end_it_cleanly(tmp_path: Path) -> None:
@@ -312,6 +329,20 @@ def test_every_segment_its_prompt(tmp_path: Path) -> None:
     for number, segment in enumerate(report["segments"], 1):
         assert np.array_equal(index == number, decode_rle(segment["rle"]))
     assert [row["status"] for row in rows(job.folder)] == ["found", "found", "no match", "no match"]
+    nothing = rows(job.folder)[2]
+    assert (nothing["box"], nothing["files"]) == ([4, 4, 12, 16], ["b.labels.png", "b.labels.json"])
+    assert 0 <= nothing["score"] < 0.9
+
+
+def test_labels_keep_segments_reduced() -> None:
+    small = Colours().segment(np.asarray(PIL.Image.open(io.BytesIO(drawing("red", "blue")))), "red")
+    large = replace(small, segments=Enlarged(small.segments, (60, 84)), image_size=(60, 84))
+    named = only_labelled(large, [Label(place, "red" if place else None, 0.5) for place in (0, 1)])
+    assert isinstance(named.segments, Enlarged)
+    assert [segment.image_size for segment in named.segments.reduced] == [(20, 28)]
+    (place,) = (place for place, index in enumerate(large.order) if index == 1)
+    assert np.array_equal(named.segments[0].mask, large.segments[place].mask)
+    assert (named.scores, named.odds) == ((large.scores[place],), (large.odds[place],))
 
 
 def test_memory_holds_a_few_pictures(tmp_path: Path) -> None:
@@ -348,17 +379,3 @@ def test_standard_input_is_a_picture(tmp_path: Path) -> None:
     assert work_through(job, tasks)[0].asked == []
     work_through(job, find_tasks(["-"], ["red"], output=job.folder, stdin=drawing("blue", "red")))
     assert "exists; replace it with --overwrite" in rows(job.folder)[0]["error"]
-
-
-def test_a_picture_that_has_changed(tmp_path: Path) -> None:
-    draw(tmp_path / "in", a="red", b="blue", c="red")
-    job = Job(tmp_path / "out")
-    tasks = tasks_of(job, tmp_path / "in")
-    work_through(job, tasks)
-    draw(tmp_path / "in", a="blue red", b="blue red")
-    os.utime(tmp_path / "in" / "c.png", (0, 0))
-    segmenter, _ = work_through(job, tasks)
-    assert len(segmenter.asked) == 3
-    changed, anew, touched = rows(job.folder)
-    assert "exists; replace it with --overwrite" in changed["error"]
-    assert (anew["status"], touched["status"]) == ("found", "found")

@@ -87,6 +87,26 @@ def test_links(here: Path) -> None:
     assert list(named("sub")) == ["sub/a.png", "sub/deep/b.png", "sub/other/a.png"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+@pytest.mark.parametrize("given", ["loop", "loop/**/*.png", "**/*.png"])
+def test_links_to_each_other(here: Path, given: str) -> None:
+    names = [f"f{number}" for number in range(6)]
+    for name in names:
+        draw(here / "loop" / name, x="red")
+        for other in names:
+            if other != name:
+                (here / "loop" / name / other).symlink_to(here / "loop" / other, target_is_directory=True)
+    found = [name for name in named(given) if name.startswith("loop")]
+    assert found == [f"loop/{name}/x.png" for name in names]
+
+
+def test_a_pattern_where_the_results_go(here: Path) -> None:
+    for pattern in ("out/*.png", f"{here}/out/**/*.png", "other/../out/a*.png"):
+        with pytest.raises(UsageError, match="is also where the results go; name another folder with -o"):
+            find(pattern)
+    assert list(named("*.png")) == ["a.png"]
+
+
 def test_a_table(here: Path) -> None:
     (here / "sub" / "list.csv").write_text(
         f"image,prompt,note\na.png,a bird,1\ndeep/b.png,,2\na.png,a fish,3\n{here}/sub/a.png,a bird,4\n"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 from cli.runner import COMMAND, Run, run
 
@@ -42,6 +43,9 @@ def test_errors_are_one_line(
     [
         MemoryError(),
         RuntimeError("CUDA out of memory. Tried to allocate 9 GiB"),
+        cv2.error(
+            "(-4:Insufficient memory) Failed to allocate 90000000 bytes in function 'OutOfMemoryError'"
+        ),
         RuntimeError(
             "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried"
         ),

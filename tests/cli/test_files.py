@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from fakes import segment_from
 
-from slip.batch.plan import Plan, Wanted
+from slip.batch.plan import Maker, Plan, Wanted
 from slip.cli.files import check, name_in_folder, name_results
 from slip.errors import OutputError, UsageError
+from slip.options import TOP_K
+from slip.types import Prediction
 
 MASK_ONLY = Wanted()
 EVERYTHING = Wanted(overlay=True, cutout=True, json=True, all_segments=True, top_k=3)
@@ -60,6 +65,26 @@ def test_plan_of_everything() -> None:
         "bird.segments.png",
         "bird.json",
     ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "matches", "listed"),
+    [
+        (Wanted(json=True), 8, TOP_K),
+        (Wanted(json=True, top_k=2), 8, 2),
+        (Wanted(json=True, all_matches=True), 8, 8),
+        (Wanted(json=True, all_matches=True), 2, TOP_K),
+    ],
+)
+def test_how_many_segments_the_json_lists(wanted: Wanted, matches: int, listed: int) -> None:
+    segment = segment_from(np.ones((2, 3), bool))
+    scores = [0.9] * matches + [0.1] * (9 - matches)
+    ranked = Prediction("x", [segment.scored(score) for score in scores], (2, 3), min_score=0.5)
+    plan = Plan.of(name_results("scene.png", None), wanted)
+    contents = dict(plan.contents(np.zeros((2, 3, 3), np.uint8), ranked, Maker()))
+    told = json.loads(contents[Path("scene.json")])
+    assert 1 + len(told["runners_up"]) == listed
+    assert len(contents) - 1 == len(wanted.chosen(ranked))
 
 
 def test_several_masks_do_not_fit_stdout(monkeypatch: pytest.MonkeyPatch) -> None:

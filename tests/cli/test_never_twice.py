@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,52 @@ def test_without_with_a_cold_and_with_a_warm_cache(folder: Path, search: Search)
     cold = entries(folder)
     assert search(command=run) == without
     assert entries(folder) == cold
+
+
+def test_without_the_cache_a_batch_leaves_it_alone(folder: Path, models: list[str]) -> None:
+    wanted = [str(folder), "--prompt", PROMPT, "-o", str(folder / "out"), *models, *EVERY_SEGMENT]
+    done = run_warm("segment", *wanted, "--always", "--no-cache", cwd=folder, env=CACHED)
+    assert done.code == 0, done.stderr
+    assert not (folder / "no-cache").exists()
+
+
+def test_a_prompt_that_is_cut_is_told_of_each_time(folder: Path, models: list[str]) -> None:
+    wanted = ["scene.png", "a red box " * 30, *ASKED, *models, *EVERY_SEGMENT, "--overwrite"]
+    runs = [
+        run_warm("segment", *wanted, *options, cwd=folder, env=CACHED)
+        for options in (["--no-cache"], [], [], ["--no-cache"])
+    ]
+    assert all(done.code == 0 for done in runs), runs[0].stderr
+    notes = [[line for line in done.stderr.splitlines() if "is cut to its first" in line] for done in runs]
+    assert notes[0] and notes == [notes[0]] * 4
+
+
+def test_models_replaced_while_they_are_in_use_answer_in_no_other_name(
+    folder: Path, models: list[str]
+) -> None:
+    sam, clip = (Path(shutil.copy(models[at], folder)) for at in (1, 3))
+    wanted = ["scene.png", PROMPT, "--sam", str(sam), "--clip", str(clip), *EVERY_SEGMENT]
+    for path in (sam, clip):
+        done = run_warm("segment", *wanted, cwd=folder, env=CACHED, prepare=partial(replaced_late, path))
+        assert (done.code, done.stdout) == (4, b""), done.stderr
+        assert f"{path.name} changed while it was in use; run again" in done.stderr
+    assert kinds(folder) <= {"segments", "digests"}
+
+
+def replaced_late(path: Path) -> None:
+    """In a process with the models' code: another checkpoint takes the place of this before it is loaded."""
+    from slip import models
+
+    load = {"sam.safetensors": "load_proposer", "clip.safetensors": "load_encoder"}[path.name]
+    really = getattr(models, load)
+
+    def overtaken(*arguments: object) -> object:
+        data = bytearray(path.read_bytes())
+        data[-2] ^= 1
+        path.write_bytes(data)
+        return really(*arguments)
+
+    setattr(models, load, overtaken)
 
 
 def test_every_way_to_show_and_to_ask(folder: Path, search: Search) -> None:

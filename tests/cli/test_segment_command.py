@@ -126,20 +126,35 @@ def test_nothing_found(scene: Path, tiny_models: list[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "stale", "written"),
     [
-        (["segment", "scene.png", "x", "--json", "--top-k", "2"], ["mask.png", "mask.2.png"], "scene.json"),
+        (
+            ["segment", "scene.png", "x", "--json", "--top-k", "2"],
+            ["mask.png", "mask.2.png", "mask.3.png"],
+            "scene.json",
+        ),
         (["masks", "scene.png"], ["segments.png"], "scene.segments.json"),
     ],
 )
 def test_what_an_earlier_search_found_is_not_left_behind(
     scene: Path, tiny_models: list[str], command: list[str], stale: list[str], written: str
 ) -> None:
-    for kind in (*stale, "mask.3.png", "overlay.png"):
+    others = {"scene.mask.x.png", "scene.overlay.png"}
+    for kind in (*stale, "mask.x.png", "overlay.png"):
         (scene.parent / f"scene.{kind}").write_bytes(b"of another search")
     models = tiny_models if command[0] == "segment" else tiny_models[:2]
     done = run_warm(*command, "--overwrite", *models, "--pred-iou-thresh", "1", cwd=scene.parent)
     assert (done.code, done.lines) == (1, [written]), done.stderr
     left = {path.name for path in scene.parent.iterdir()}
-    assert left == {"scene.png", "scene.mask.3.png", "scene.overlay.png", written}
+    assert left == {"scene.png", *others, written}
+
+
+def test_a_picture_that_is_called_as_a_mask(scene: Path, tiny_models: list[str]) -> None:
+    picture = scene.rename(scene.with_name("scene.mask.2.png"))
+    (scene.parent / "scene.mask.png").write_bytes(b"of another search")
+    wanted = ["segment", picture.name, "x", "-o", "scene.mask.png", "--overwrite", *tiny_models]
+    done = run_warm(*wanted, cwd=scene.parent)
+    assert done.code == 2
+    assert "'scene.mask.2.png' is the picture itself; choose another -o" in done.stderr
+    assert picture.exists()
 
 
 def test_masks_need_no_clip(scene: Path, tiny_models: list[str]) -> None:

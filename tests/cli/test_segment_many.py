@@ -161,6 +161,28 @@ def test_an_existing_mask_is_passed_over(photos: Path) -> None:
     assert done.stderr == "slip: 'photos/a.mask.png' exists and is kept\n"
 
 
+def test_a_mask_passed_over_by_its_name_is_told(photos: Path, asked: list[str]) -> None:
+    (photos.parent / "out").mkdir()
+    (photos.parent / "out" / "a.x.mask.png").write_bytes(b"mine")
+    wanted = ["photos/a.png", "photos/sub/-x.png", "--prompt", "x", "-o", "out", "--skip-existing"]
+    (photos / "a.png").rename(photos / "sub" / "a.png")
+    wanted[0] = "photos/sub/a.png"
+    done = run_warm("segment", *wanted, *asked, cwd=photos.parent)
+    assert (done.code, done.lines) == (0, ["out/-x.x.mask.png", "out/results.jsonl"])
+    note, last = done.stderr.splitlines()
+    assert note == "slip: 1 of those found are masks that were there, of which results.jsonl does not tell"
+    assert last.startswith("slip: 2 found, ")
+
+
+def test_a_picture_beside_the_results_is_not_replaced(photos: Path, asked: list[str]) -> None:
+    (photos / "a.x.mask.png").write_bytes(bad.picture())
+    wanted = ["photos/a.png", "photos/a.x.mask.png", "--prompt", "x", "-o", "photos", "--overwrite"]
+    done = run_warm("segment", *wanted, "--always", *asked, cwd=photos.parent)
+    assert (done.code, done.lines) == (3, ["photos/a.x.mask.x.mask.png", "photos/results.jsonl"])
+    assert "'photos/a.x.mask.png' is a picture of this batch; name another folder with -o" in done.stderr
+    assert (photos / "a.x.mask.png").read_bytes() == bad.picture()
+
+
 def test_standard_input_and_a_table(photos: Path, asked: list[str]) -> None:
     (photos / "list.csv").write_text("image,prompt\na.png,a bird\na.png,a fish\nsub/a.png,a bird\n")
     wanted = ["-", "--prompt", "a cat", "--from-list", "photos/list.csv", "-o", "out", *asked]
@@ -217,7 +239,9 @@ def test_labels_and_assignments(photos: Path) -> None:
         ([".", "x", "-o", "."], "'.' is also where the results go"),
         (["empty", "x", "-o", "out"], "'empty' holds no pictures"),
         (["*.jpg", "x", "-o", "out"], "'*.jpg' holds no pictures"),
+        (["*.png", "x", "-o", "."], "'*.png' is also where the results go"),
         ([".", "x", "-o", "out", "--overwrite", "--skip-existing"], "leave one of them out"),
+        (["a.png", "x", "--overwrite", "--skip-existing"], "leave one of them out"),
         ([".", "x", "-o", "out", "--top-k", "2", "--all-matches"], "leave one of them out"),
         ([".", "x", "-o", "out", "--label-all", "--assign", "one-to-one"], "leave one of them out"),
         ([".", "x", "-o", "out", "--always", "--min-score", ".5"], "leave one of them out"),
@@ -273,6 +297,20 @@ def test_interrupted(photos: Path, asked: list[str]) -> None:
     assert len(done.lines) == len(rows(photos.parent / "out")) == 2
     again = run_warm(*wanted, cwd=photos.parent)
     assert (again.code, len(again.lines)) == (0, 3)
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="POSIX signals")
+def test_overwriting_interrupted(photos: Path, asked: list[str]) -> None:
+    wanted = ["segment", "photos", "x", "-o", "out", "--always", *asked]
+    first = run_warm(*wanted, cwd=photos.parent)
+    assert (first.code, len(first.lines)) == (0, 5)
+    wanted += ["--json"]
+    done = run_warm(*wanted, "--overwrite", cwd=photos.parent, prepare=interrupt_the_third_search)
+    assert (done.code, len(done.lines)) == (130, 4)
+    assert "kept in 'out'; the same command without --overwrite goes on" in done.stderr
+    again = run_warm(*wanted, cwd=photos.parent)
+    assert (again.code, len(again.lines)) == (0, 5)
+    assert "4 found, 0 without a match, 0 failed, 2 of them before" in again.stderr
 
 
 @pytest.mark.skipif(not CAN_FORK, reason="SIGKILL")

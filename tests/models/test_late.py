@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 from time import sleep
@@ -15,7 +16,14 @@ from training.small_paper import save_simple_clip
 from slip import models
 from slip.device import Compute
 from slip.errors import UsageError, WeightsError
-from slip.models import late_encoder, late_proposer, load_encoder, load_proposer
+from slip.models import (
+    encoder_identity,
+    late_encoder,
+    late_proposer,
+    load_encoder,
+    load_proposer,
+    proposer_identity,
+)
 from slip.models.late import Late, LateDenseEncoder, LateEncoder, LateProposer
 from slip.options import ProposeOptions
 
@@ -177,3 +185,30 @@ def test_weights_that_cannot_be_had_are_told_of_when_they_are_needed(
         proposer.propose(IMAGE)
     with pytest.raises(WeightsError, match="clip/ViT-B-32/openai"):
         encoder.encode_text(["x"])
+
+
+def flip(path: Path) -> None:
+    """One bit of the last weight."""
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.write_bytes(data)
+
+
+def test_what_was_replaced_since_it_was_identified_is_not_used(
+    tiny_models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIP_HOME", str(tmp_path / "home"))
+    sam, clip = (Path(shutil.copy(tiny_models[at], tmp_path)) for at in (1, 3))
+    known = proposer_identity(str(sam), OPTIONS, CPU), encoder_identity(str(clip), None, CPU)
+    proposer = late_proposer(str(sam), OPTIONS, CPU, identity=known[0])
+    encoder = late_encoder(str(clip), None, CPU, identity=known[1])
+    flip(sam)
+    flip(clip)
+    for _ in range(2):
+        with pytest.raises(WeightsError, match="^sam.safetensors changed while it was in use; run again$"):
+            proposer.propose(IMAGE)
+        with pytest.raises(WeightsError, match="^clip.safetensors changed while it was in use; run again$"):
+            encoder.encode_text(["x"])
+    flip(sam)
+    flip(clip)
+    assert proposer.propose(IMAGE) and encoder.encode_text(["x"]).shape[0] == 1

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 from slip.cache import Cache
+from slip.errors import SlipWarning
 from slip.options import Scoring
 from slip.pipeline.keep import Keeping
 from slip.pipeline.slip import Slip
@@ -49,8 +53,8 @@ def same(one, other):
 def test_kept_segments_come_back_to_the_bit(tmp_path_factory, drawn):
     keeping = Keeping(Cache(tmp_path_factory.mktemp("cache")), "p", "e")
     found = [segment_from(mask, iou, stability) for mask, iou, stability in drawn]
-    assert keeping.segments("00", lambda: found) is found
-    for first, again in zip(found, keeping.segments("00", lambda: pytest.fail("searched")), strict=True):
+    assert keeping.segments(scene(), lambda: found) is found
+    for first, again in zip(found, keeping.segments(scene(), lambda: pytest.fail("searched")), strict=True):
         assert (first.patch == again.patch).all()
         assert again.patch.dtype == bool
         kept = ("box", "image_size", "predicted_iou", "stability", "score")
@@ -78,10 +82,11 @@ def test_what_is_kept_changes_nothing(cache):
 @pytest.mark.parametrize(
     "other, expected",
     [
-        ({"proposer": "p2"}, (1, 3, [])),
+        ({"proposer": "p2"}, (1, 0, [])),
         ({"encoder": "e2"}, (0, 3, ["red"])),
         ({"view": "blur"}, (0, 3, [])),
-        ({"overlap": "none"}, (0, 3, [])),
+        ({"overlap": "paper"}, (0, 2, [])),
+        ({"overlap": "none"}, (0, 0, [])),
         ({"scoring": Scoring(templates=("a {}",))}, (0, 0, ["a red"])),
         ({"scoring": Scoring(floor=3.0, min_score=0.1, prior=1.0)}, (0, 0, [])),
         ({"scoring": Scoring(presence=0.5)}, (0, 1, [])),
@@ -102,10 +107,51 @@ def test_another_picture_is_searched(cache):
 
 
 def test_a_picture_of_another_shape_with_the_same_bytes_is_another(cache):
+    keeping, flat = Keeping(cache, "p", "e"), scene()
+    assert keeping.subject(flat, []) != keeping.subject(flat.reshape(40, 30, 3), [])
+    assert keeping.subject(flat, []) == keeping.subject(np.asfortranarray(flat), [])
+
+
+def test_other_segments_of_a_known_picture_are_looked_at(cache):
+    """What is kept of all segments is not taken for that of some, or of the same in another order."""
+    slip = fresh(cache)
+    proposals = slip.propose(scene())
+    everything = slip.rank(proposals, "red")
+    for chosen in ([2, 0], [2, 1, 0]):
+        some = replace(proposals, segments=[proposals.segments[index] for index in chosen])
+        plain = Slip(FakeProposer(), FakeEncoder(), view="black")
+        same(fresh(cache).rank(some, "red"), plain.rank(some, "red"))
+    same(fresh(cache).segment(scene(), "red"), everything)
+
+
+@pytest.mark.parametrize("category, times", [(SlipWarning, 2), (DeprecationWarning, 1)])
+def test_texts_that_are_warned_of_are_warned_of_each_time(cache, category, times):
+    keeping, encoded = Keeping(cache, "p", "e"), []
+
+    def encode():
+        encoded.append(1)
+        warnings.warn("cut", category, stacklevel=1)
+        return np.ones((1, 3), np.float32)
+
+    with pytest.warns(category, match="cut") as told:
+        for _ in range(2):
+            assert keeping.texts(["long"], encode).tolist() == [[1, 1, 1]]
+    assert len(told) == len(encoded) == times
+
+
+def test_a_warning_nobody_hears_is_not_forgotten(cache):
     keeping = Keeping(cache, "p", "e")
-    flat = scene()
-    assert keeping.key(flat) != keeping.key(flat.reshape(40, 30, 3))
-    assert keeping.key(flat) == keeping.key(np.asfortranarray(flat))
+
+    def encode():
+        warnings.warn("cut", SlipWarning, stacklevel=1)
+        return np.ones((1, 3), np.float32)
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("ignore")
+        keeping.texts(["long"], encode)
+    assert not told
+    with pytest.warns(SlipWarning, match="cut"):
+        keeping.texts(["long"], encode)
 
 
 def test_pictures_and_prompts_are_not_stored(cache):
@@ -113,7 +159,7 @@ def test_pictures_and_prompts_are_not_stored(cache):
     image[:] = np.random.default_rng(0).integers(1, 255, image.shape)
     image[2:8, 3:9] = COLOURS["red"]
     keeping = Keeping(cache, "p", "e")
-    keeping.segments(keeping.key(image), lambda: [segment_from((image == COLOURS["red"]).all(axis=2))])
+    keeping.segments(image, lambda: [segment_from((image == COLOURS["red"]).all(axis=2))])
     keeping.texts(["a secret prompt"], lambda: np.ones((1, 3), np.float32))
     held = b"".join(path.read_bytes() for path in cache.folder.rglob("*") if path.is_file())
     assert held

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from itertools import combinations, permutations
 
 import hypothesis.strategies as st
@@ -10,6 +11,7 @@ from hypothesis import example, given
 
 from slip.errors import NoMatch, UsageError
 from slip.pipeline.match import assign_one_to_one, label_all
+from slip.pipeline.rank import rank_segments
 from slip.types import Prediction
 
 SEGMENTS = [segment_from(np.arange(5).reshape(1, 5) == index) for index in range(5)]
@@ -29,8 +31,7 @@ def given_segments(predictions):
 
 
 def logit(score):
-    score = min(max(score, 1e-9), 1 - 1e-9)
-    return np.log(score / (1 - score))
+    return {0.0: -746.0, 1.0: 38.0}.get(score) or math.log(score) - math.log1p(-score)
 
 
 def total_gain(given, table, least):
@@ -139,3 +140,15 @@ def test_predictions_of_different_pictures_are_refused(function):
     elsewhere = Prediction("a dog", (SEGMENTS[0].scored(0.5),), (2, 5))
     with pytest.raises(UsageError, match="different proposals"):
         function([prediction("a cat", [0.5]), elsewhere])
+
+
+def test_scores_that_are_rounded_alike_are_told_apart_by_their_odds() -> None:
+    """Log-odds of 38 and of 60 are both scores of 1."""
+    segments = [segment_from(np.ones((1, width), bool)) for width in (1, 2)]
+    ranked = [rank_segments(segments, np.array(odds)) for odds in ([38.0, 60.0], [60.0, 38.0])]
+    both = [
+        Prediction(prompt, ranking.segments, (1, 2), {}, 0.5, ranking.scores, ranking.order, ranking.odds)
+        for prompt, ranking in zip("ab", ranked, strict=True)
+    ]
+    assert [given.order for given in assign_one_to_one(both)] == [(1,), (0,)]
+    assert [label.prompt for label in label_all(both)] == ["b", "a"]

@@ -21,6 +21,7 @@ def test_the_highest_odds_come_first():
     ranking = rank_segments(segments, np.array([0.0, 2.0, 1.0]))
     assert [segment.area for segment in ranking.segments] == [2, 3, 1]
     assert ranking.order == (1, 2, 0)
+    assert ranking.odds == (2.0, 1.0, 0.0)
     assert ranking.scores == pytest.approx([1 / (1 + np.exp(-2)), 1 / (1 + np.exp(-1)), 0.5])
     assert [segment.score for segment in ranking.segments] == list(ranking.scores)
     assert all(type(score) is float for score in ranking.scores)
@@ -42,7 +43,7 @@ def test_what_is_rounded_to_one_is_still_told_apart():
 
 
 def test_no_segments_give_none():
-    assert rank_segments([], np.zeros(0)) == ((), (), ())
+    assert rank_segments([], np.zeros(0)) == ((), (), (), ())
 
 
 def test_reduced_segments_are_ranked_without_being_enlarged(monkeypatch):

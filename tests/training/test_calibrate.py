@@ -70,6 +70,17 @@ def test_real_segments_tell_what_is_there():
     assert np.isfinite([*present, *absent]).all()
 
 
+def test_a_single_prompt_is_never_absent_and_has_no_line():
+    assert calibrate(*draw_pairs(np.ones((3, 1)), np.zeros(3, int))) == {}
+
+
+def test_captions_that_are_all_there_have_no_line_by_search():
+    data = ColourSet(colours=("red", "green", "blue", "white"), count=2)
+    present, absent = search_pairs(data, data.pictures, SmallProposer(), FakeEncoder())
+    assert len(present) and not len(absent)
+    assert calibrate(present, absent) == {}
+
+
 def test_the_line_becomes_the_floor():
     told = calibrate(np.array([5.0, 6.0, 7.0]), np.array([1.0, 2.0]))
     scoring = from_json(told["scoring"], None)

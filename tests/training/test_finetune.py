@@ -12,7 +12,7 @@ from training.shapes import Shapes
 
 from slip.device import Compute
 from slip.errors import UsageError
-from slip.models import load_encoder
+from slip.models import load_encoder, scoring_of
 from slip.models.checkpoint import read_checkpoint
 from slip.models.header import read_training
 from slip.options import FINETUNE, FinetuneOptions, SplitOptions
@@ -67,6 +67,25 @@ def test_the_checkpoint_tells_its_training(start: Start, tmp_path: Path) -> None
     assert training["classes"] == ["blue", "green", "red"]
     assert training["options"]["loss"] == "supervised"
     assert training["metrics"]["trials"] == 6
+
+
+def test_the_threshold_of_the_held_out_pictures_is_stored(start: Start, tmp_path: Path) -> None:
+    """Learned colours are told from those that are not there."""
+    out = tmp_path / "shapes.safetensors"
+    train(start, out, replace(SMALL, epochs=8))
+    told = (read_training(out) or {})["presence"]
+    assert told["auroc"] > 0.9
+    assert max(told["false_accepts"], told["false_rejects"]) < 0.2
+    scoring = scoring_of(str(out))
+    assert (scoring.floor, scoring.min_score) == (told["threshold"], 0.5)
+
+
+def test_where_nothing_could_be_absent_no_threshold_is_stored(start: Start, tmp_path: Path) -> None:
+    data, out = Shapes(), tmp_path / "shapes.safetensors"
+    data.pictures = tuple(replace(picture, caption="a thing") for picture in data.pictures)
+    finetune(data, start, out, replace(SMALL, epochs=1), CPU, held_out=HELD_OUT)
+    assert not {"presence", "scoring"} & set(read_training(out) or {})
+    assert scoring_of(str(out)).min_score == 0
 
 
 @pytest.mark.parametrize(("lock", "tower"), [("image", "visual."), ("text", "transformer.")])
