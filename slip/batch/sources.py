@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from slip.pipeline.choices import check_prompt
 from slip.rows import Row, read_rows
 
 _COLUMNS = "give the columns image and prompt"
+_RESULT = re.compile(r"\.(mask(\.\d+)?|overlay|cutout|segments|labels)\.png$", re.IGNORECASE)
+"""Names of what a search writes, perhaps beside its picture."""
 
 
 @dataclass(frozen=True)
@@ -163,12 +166,16 @@ def _elsewhere(uri: str, prompts: tuple[str, ...]) -> Iterator[_Found]:
 
 
 def _walk(folder: Path, output: Path) -> Iterator[Path]:
-    """The pictures below a folder, sorted, and folders that cannot be listed, which will not be decoded."""
+    """The pictures below a folder, sorted, and folders that cannot be listed, which will not be decoded.
+
+    Hidden files and earlier results are left out.
+    """
     suffixes = _suffixes()
     closed: list[Path] = []
     for place, files in _folders(folder, output, lambda error: closed.append(Path(error.filename))):
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
+            told = name.startswith(".") or _RESULT.search(name)
+            if not told and Path(name).suffix.lower() in suffixes:
                 yield Path(place, name)
     yield from closed
 

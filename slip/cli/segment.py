@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import typer
 
-from slip.batch.paths import is_file, is_folder, is_pattern
+from slip.batch.paths import STANDARD, is_file, is_folder, is_pattern
 from slip.batch.plan import Plan, Wanted
 from slip.batch.remote import is_uri
 from slip.cli import arguments as args
@@ -21,8 +22,6 @@ from slip.errors import UsageError
 from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, PROPOSER, VIEW
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from slip.types import Prediction
 
 
@@ -98,10 +97,9 @@ def segment(
         always=always,
         cache=not no_cache,
     )
-    several = listed is not None or len(set(images)) > 1 or len(set(asked)) > 1
     batched = engine == "ray" or format_ == "coco" or assign or label_all
     existing = which_existing(overwrite, skip_existing)
-    if several or batched or is_folder(images[0]) or is_pattern(images[0]) or is_uri(images[0]):
+    if batched or listed or _are_many(images, asked) or (prompts and _names_folder(output)):
         sharing = how_shared(assign, label_all)
         many = Many(
             images, asked, listed, output, wanted, sharing, existing, fail_fast, max_megapixels, engine
@@ -115,6 +113,17 @@ def segment(
     files.check(plan.replaced if overwrite else plan.paths, images[0], overwrite=overwrite)
     prediction = _search(images[0], asked[0], plan, search, max_megapixels, overwrite=overwrite)
     _conclude(prediction, perf_counter() - start)
+
+
+def _are_many(images: list[str], prompts: list[str]) -> bool:
+    """Whether there is, or may be, more than one picture or prompt."""
+    several = len(set(images)) > 1 or len(set(prompts)) > 1
+    return several or is_folder(images[0]) or is_pattern(images[0]) or is_uri(images[0])
+
+
+def _names_folder(output: str | None) -> bool:
+    """Whether -o is a folder, to be made perhaps: a pattern that the shell has reduced to one picture."""
+    return output not in (None, STANDARD) and Path(str(output)).suffix.lower() != ".png"
 
 
 def _read(given: list[str], prompts: list[str], listed: Path | None) -> tuple[list[str], list[str]]:

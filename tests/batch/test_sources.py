@@ -172,3 +172,13 @@ def test_what_is_not_there_is_told_of_later(here: Path) -> None:
     (here / "empty").mkdir()
     tasks = find("a.png", "none.png", "empty", f"{'x' * 300}.png")
     assert [task.error is not None for task in tasks] == [False, False, True, False]
+
+
+def test_earlier_results_beside_their_pictures_are_no_pictures(tmp_path: Path) -> None:
+    for name in ("a.png", "a.mask.png", "a.mask.2.png", "a.overlay.png", "a.cutout.png", "masked.png"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    walked = find_tasks([str(tmp_path / "in")], ["x"], output=tmp_path / "out")
+    assert [Path(task.image).name for task in walked] == ["a.png", "masked.png"]
+    named = find_tasks([str(tmp_path / "in" / "a.mask.png")], ["x"], output=tmp_path / "out")
+    assert [Path(task.image).name for task in named] == ["a.mask.png"]

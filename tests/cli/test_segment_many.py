@@ -361,3 +361,12 @@ def kill_after(lines: int, arguments: list[str], results: Path, cwd: Path) -> in
             time.sleep(0.002)
         process.kill()
     return results.read_bytes().count(b"\n")
+
+
+def test_a_named_prompt_and_a_folder_are_a_batch_of_one(photos: Path, asked: list[str]) -> None:
+    """A pattern may have become one picture: where its results go does not depend on that."""
+    wanted = ["photos/a.png", "--prompt", "x", "--always", *asked]
+    done = run_warm("segment", *wanted, "-o", "new", cwd=photos.parent)
+    assert done.code == 0, done.stderr
+    assert set(contents(photos.parent / "new")) == {"a.x.mask.png", "results.jsonl"}
+    assert run_warm("segment", *wanted, "-o", "one.png", cwd=photos.parent).lines == ["one.png"]
