@@ -55,7 +55,8 @@ Output = Annotated[
         "-o",
         metavar="PATH",
         help="The mask: a .png file, a folder that exists, or - for standard output. What else is "
-        "asked for goes beside it; with -, beside IMAGE. Of many pictures or prompts, or with --prompt: a folder.",
+        "asked for goes beside it; with -, beside IMAGE. Of many pictures or prompts, or with --prompt: a "
+        "folder.",
         show_default="STEM.mask.png beside IMAGE",
         rich_help_panel=OUTPUT,
     ),
