@@ -155,6 +155,13 @@ def as_searched(segments: Sequence[Segment]) -> Sequence[Segment]:
     return segments.reduced if isinstance(segments, Enlarged) else segments
 
 
+def picked(segments: Sequence[Segment], places: Sequence[int]) -> Sequence[Segment]:
+    """The segments at these places, in this order; those that are enlarged when they are taken still are."""
+    if isinstance(segments, Enlarged):
+        return Enlarged(picked(segments.reduced, places), segments.image_size)
+    return tuple(segments[place] for place in places)
+
+
 def _repeated(segment: Segment, image_size: tuple[int, int]) -> Segment:
     """Enlarged by the nearest pixel."""
     (height, width), (rows, columns) = image_size, segment.image_size

@@ -2,6 +2,7 @@
 
 Workers read the pictures, by path or URI, and send back rows with the bytes of their files, which are
 written here: no disk need be shared, and a batch goes on after a break as any other, with Ray or without.
+What travels is pickled, as is all that Ray carries: a cluster is trusted as this machine is.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ Load = Callable[[], tuple[Segmenter, Maker]]
 
 ATTEMPTS = 3
 """A picture that this many workers died of is given up."""
-
 
 PATIENCE = 10.0
 """Seconds until a cluster must have answered."""

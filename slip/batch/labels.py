@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from slip.batch.plan import Maker
 from slip.drawing import index_picture
 from slip.images import encode_png
-from slip.masks import Enlarged
 from slip.outputs import describe, to_json
-from slip.pipeline.match import Label
-from slip.types import Prediction, Segment
+from slip.pipeline.match import Label, only
+from slip.types import Prediction
 
 
 def only_labelled(prediction: Prediction, labels: Sequence[Label]) -> Prediction:
@@ -20,20 +18,7 @@ def only_labelled(prediction: Prediction, labels: Sequence[Label]) -> Prediction
     places = [
         place for place, index in enumerate(prediction.order) if labels[index].prompt == prediction.prompt
     ]
-    return replace(
-        prediction,
-        segments=_picked(prediction.segments, places),
-        scores=tuple(prediction.scores[place] for place in places),
-        order=tuple(prediction.order[place] for place in places),
-        odds=tuple(prediction.odds[place] for place in places),
-    )
-
-
-def _picked(segments: Sequence[Segment], places: Sequence[int]) -> Sequence[Segment]:
-    """Some of the segments; those that are enlarged as they are taken still are."""
-    if isinstance(segments, Enlarged):
-        return Enlarged(_picked(segments.reduced, places), segments.image_size)
-    return [segments[place] for place in places]
+    return only(prediction, places)
 
 
 def label_contents(

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slip.errors import UsageError
+from slip.masks import picked
 from slip.types import Prediction, log_odds_of
 
 _NO_MATCH = -1e-9
@@ -57,7 +59,7 @@ def assign_one_to_one(predictions: Sequence[Prediction]) -> list[Prediction]:
     given = {row: column for row, column in zip(rows, columns, strict=True) if matches[row, column]}
     taken = set(given.values())
     return [
-        _only(prediction, {given[row]} if row in given else set(prediction.order) - taken)
+        _best_of(prediction, {given[row]} if row in given else set(prediction.order) - taken)
         for row, prediction in enumerate(predictions)
     ]
 
@@ -93,15 +95,18 @@ def _tables(predictions: Sequence[Prediction]) -> tuple[NDArray[np.float64], NDA
     return scores, odds
 
 
-def _only(prediction: Prediction, allowed: set[int]) -> Prediction:
-    """The prediction with its best segment among ``allowed``, or with none."""
-    place = next((place for place, index in enumerate(prediction.order) if index in allowed), None)
-    if place is None:
-        return replace(prediction, segments=(), scores=(), order=(), odds=())
+def only(prediction: Prediction, places: Sequence[int]) -> Prediction:
+    """The prediction with the segments alone that stand at these places of its ranking."""
     return replace(
         prediction,
-        segments=(prediction.segments[place],),
-        scores=(prediction.scores[place],),
-        order=(prediction.order[place],),
-        odds=(prediction.odds[place],),
+        segments=picked(prediction.segments, places),
+        scores=tuple(prediction.scores[place] for place in places),
+        order=tuple(prediction.order[place] for place in places),
+        odds=tuple(prediction.odds[place] for place in places),
     )
+
+
+def _best_of(prediction: Prediction, allowed: set[int]) -> Prediction:
+    """The prediction with its best segment among ``allowed``, or with none."""
+    places = (place for place, index in enumerate(prediction.order) if index in allowed)
+    return only(prediction, list(islice(places, 1)))
