@@ -124,6 +124,9 @@ def segment_many(many: Many, search: Search) -> None:
         overwrite=many.existing == "overwrite",
         settings=search.settings(),
     )
+    if job.overwrite:
+        with console.progress() as progress:
+            search.fetch(progress)
     results = Results.open(job, tasks, many.existing)
     try:
         kept = results.tally.total()

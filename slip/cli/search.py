@@ -87,6 +87,18 @@ class Search:
             raise UsageError("--always is --min-score 0; leave one of them out")
         _ = self.models, self.options
 
+    def fetch(self, progress: Progress) -> None:
+        """Have the published weights here, before results that are there are given up for new ones.
+
+        Raises WeightsError.
+        """
+        from slip.weights import catalogue, ensure
+
+        models = self.models
+        for name in (f"sam/{models.sam}", f"clip/{models.clip}/{models.clip_weights}"):
+            if name in catalogue():
+                ensure(name, progress)
+
     def load(self, progress: Progress) -> Slip:
         """The models. Raises UsageError, WeightsError."""
         from slip.pipeline.slip import Slip

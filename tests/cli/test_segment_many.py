@@ -370,3 +370,13 @@ def test_a_named_prompt_and_a_folder_are_a_batch_of_one(photos: Path, asked: lis
     assert done.code == 0, done.stderr
     assert set(contents(photos.parent / "new")) == {"a.x.mask.png", "results.jsonl"}
     assert run_warm("segment", *wanted, "-o", "one.png", cwd=photos.parent).lines == ["one.png"]
+
+
+def test_weights_that_cannot_be_had_cost_no_results(photos: Path, asked: list[str]) -> None:
+    wanted = ["photos", "a bird", "-o", "out", "--always"]
+    assert run_warm("segment", *wanted, *asked, cwd=photos.parent).code == 0
+    before = contents(photos.parent / "out")
+    done = run_warm("segment", *wanted, "--preset", "base", "--overwrite", cwd=photos.parent)
+    assert (done.code, done.stderr.count("\n")) == (4, 1), done.stderr
+    assert "SLIP_OFFLINE is set" in done.stderr
+    assert contents(photos.parent / "out") == before
