@@ -23,12 +23,10 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-import open_clip
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from recipes.clip_crops import CONTEXT, CROPS, subject
+from recipes.clip_crops import CROPS, SceneCrops, subject
 from recipes.clip_texts import Facts, describe
 from recipes.clip_tiny import CONFIG, SIZE, Student
 from recipes.loop import Schedule, export, read_arguments, train
@@ -57,7 +55,7 @@ WHOLE, PART, FRAGMENT, GROUND = 0.45, 0.5, 0.3, 0.85
 Found = tuple[Image, list[tuple[Segment, Facts]]]
 
 
-class SegmentCrops(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
+class SegmentCrops(SceneCrops):
     """Item ``i``: twelve crops of one scene, and two texts for each, a true one and one that is almost.
 
     crops: ``uint8 (12, 3, S, S)``. facts: ``int16 (12, F)``, what is true of each crop.
@@ -65,13 +63,8 @@ class SegmentCrops(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
     """
 
     def __init__(self, seed: int, size: int) -> None:
-        self.seed = seed
-        self.size = size
-        self.tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
+        super().__init__(seed, size)
         self._known: dict[int, Found] = {}
-
-    def __len__(self) -> int:
-        return 1 << 30
 
     @cached_property
     def proposer(self) -> Proposer:

@@ -14,7 +14,7 @@ import PIL.Image
 import pytest
 import torch
 from cli.runner import Run, run, run_warm
-from cli.tiny_models import CLIP
+from cli.tiny_models import CLIP, EVERY_SEGMENT
 from models.toy_sam import TOY, toy
 
 from slip.cache import Cache
@@ -24,16 +24,6 @@ from slip.models.clip import build_clip
 PROMPT = "a red box, of all things"
 OTHER = "something green"
 ASKED = ["--all-segments", "--overlay", "--cutout", "--top-k", "3", "--always"]
-EVERY_SEGMENT = [
-    "--pred-iou-thresh",
-    "0",
-    "--stability-thresh",
-    "0",
-    "--points-per-side",
-    "4",
-    "--overlap",
-    "none",
-]
 
 
 @pytest.fixture

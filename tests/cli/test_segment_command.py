@@ -13,20 +13,11 @@ import numpy as np
 import PIL.Image
 import pytest
 from cli.runner import run_python, run_warm
+from cli.tiny_models import EVERY_SEGMENT
 
 import slip
 from slip.masks import decode_rle
 
-EVERY_SEGMENT = [
-    "--pred-iou-thresh",
-    "0",
-    "--stability-thresh",
-    "0",
-    "--points-per-side",
-    "4",
-    "--overlap",
-    "none",
-]
 SIZE = (120, 90)
 
 

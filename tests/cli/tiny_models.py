@@ -36,6 +36,18 @@ CLIP = {
     "std": [0.5, 0.5, 0.5],
 }
 
+EVERY_SEGMENT = [
+    "--pred-iou-thresh",
+    "0",
+    "--stability-thresh",
+    "0",
+    "--points-per-side",
+    "4",
+    "--overlap",
+    "none",
+]
+"""Options by which all that the random SAM finds is kept."""
+
 
 def save_models(folder: Path) -> list[str]:
     """Write both checkpoints; returns the options that make ``slip segment`` use them."""
