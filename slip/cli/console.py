@@ -21,7 +21,7 @@ from slip.errors import OutputError, SlipWarning
 if TYPE_CHECKING:
     from rich.progress import Progress as Display
 
-    from slip.types import Prediction, Progress
+    from slip.types import Prediction, Progress, Segment
 
 BROKEN_PIPE = 141
 """The exit code of a command whose reader went away: 128 + SIGPIPE."""
@@ -124,21 +124,27 @@ def tell_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 def summary(prediction: Prediction, seconds: float) -> str:
     """The last line of a search that found something."""
     best = prediction.best
-    box = f"({best.box.x1}, {best.box.y1}, {best.box.x2}, {best.box.y2})"
     return (
-        f"{prediction.prompt!r}: score {best.score:.3f}, box {box}, "
+        f"{prediction.prompt!r}: score {best.score:.3f}, {_place(best)}, "
         f"chosen of {segments(len(prediction.segments))}, {seconds:.1f} s"
     )
 
 
 def no_match(prediction: Prediction) -> str:
     """The last line of a search that found nothing, with the way out."""
-    if not prediction.scores:
+    candidate = prediction.candidate
+    if candidate is None:
         return f"nothing found for {prediction.prompt!r}; try more --points-per-side or lower thresholds"
     return (
-        f"no match for {prediction.prompt!r}: the best candidate scores {prediction.scores[0]:.2f}, below "
-        f"{prediction.min_score:.2f}; --always writes it anyway, --min-score lowers the bar"
+        f"no match for {prediction.prompt!r}: the best candidate scores {prediction.scores[0]:.2f} in "
+        f"{_place(candidate)}, below {prediction.min_score:.2f}; --always writes it anyway, --min-score lowers "
+        "the bar"
     )
+
+
+def _place(segment: Segment) -> str:
+    box = segment.box
+    return f"box ({box.x1}, {box.y1}, {box.x2}, {box.y2})"
 
 
 def segments(count: int) -> str:

@@ -133,6 +133,7 @@ def test_no_match_in_one_picture(photos: Path, asked: list[str]) -> None:
     done = run_warm(*wanted, cwd=photos.parent)
     assert (done.code, done.lines) == (1, ["photos/a.json"])
     assert done.stderr.startswith("slip: no match for 'x': the best candidate scores ")
+    assert " in box (" in done.stderr
     assert done.stderr.endswith("below 1.00; --always writes it anyway, --min-score lowers the bar\n")
     report = json.loads((photos / "a.json").read_text())
     assert (report["found"], report["min_score"]) == (False, 1.0)
