@@ -137,8 +137,8 @@ def no_match(prediction: Prediction) -> str:
         return f"nothing found for {prediction.prompt!r}; try more --points-per-side or lower thresholds"
     return (
         f"no match for {prediction.prompt!r}: the best candidate scores {prediction.scores[0]:.2f} in "
-        f"{_place(candidate)}, below {prediction.min_score:.2f}; --always writes it anyway, --min-score lowers "
-        "the bar"
+        f"{_place(candidate)}, below {prediction.min_score:.2f}; --always writes it anyway, --min-score "
+        "lowers the bar"
     )
 
 
