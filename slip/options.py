@@ -22,6 +22,9 @@ Schedule = Literal["cosine", "plateau"]
 Lock = Literal["none", "image", "text"]
 Protocol = Literal["corrected", "paper"]
 Asked = Literal["label", "caption"]
+Method = Literal["slip", "cris", "clipseg", "maskrcnn"]
+PartNetwork = Literal["cris", "clipseg", "maskrcnn"]
+Decay = Literal["step", "cosine"]
 
 OVERLAP: Overlap = "nms"
 VIEW: View = "ensemble"
@@ -174,6 +177,8 @@ class CritterOptions:
 CRITTERS = CritterOptions()
 CRITTER_COUNTS: dict[Layout, int] = {"scenes": 100, "folders": 20}
 PORTRAIT_SIZE = 128
+PART_PORTRAITS, PART_PORTRAIT_SIZE = 12, 192
+"""Of the set ``critters-parts``: portraits of each species, and their side in pixels."""
 
 
 @dataclass(frozen=True)
@@ -284,3 +289,37 @@ class EvalOptions:
 
 
 EVAL = EvalOptions()
+
+
+@dataclass(frozen=True)
+class PartOptions:
+    """How a network is taught the parts of pictures.
+
+    batch: items a step; an item is a picture with up to ``expressions`` of its parts, asked together, or
+    for ``maskrcnn`` a picture. rate: highest learning rate.
+    encoder_rate: share of it that encoders with earlier weights learn at, 0 to 1.
+    decay: ``step``: the rate falls to a tenth after .7 of the steps, as published for CRIS (35 of 50
+    epochs); ``cosine``: up in the first twentieth, then down to nothing.
+    image_size: side of the pictures in pixels; None for what suits the network.
+    """
+
+    epochs: int = 10
+    batch: int = 16
+    expressions: int = 4
+    rate: float = 1e-4
+    encoder_rate: float = 0.1
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    decay: Decay = "step"
+    image_size: int | None = None
+    seed: int = 42
+
+
+PART_OPTIONS: dict[PartNetwork, PartOptions] = {
+    "cris": PartOptions(),
+    "clipseg": PartOptions(rate=1e-3, weight_decay=1e-4),
+    "maskrcnn": PartOptions(batch=4, rate=5e-3, encoder_rate=1.0, weight_decay=1e-4),
+}
+
+PART_THRESHOLD = 0.35
+"""Pixels above this probability belong to the answer (published for CRIS)."""

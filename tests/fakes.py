@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from slip.data.parts import SIDES, Fault, Part, PartPicture, Side
 from slip.data.pictures import Picture
 from slip.types import Box, Features, Image, Mask, Progress, Segment
 
@@ -112,3 +113,45 @@ class FakeJudge:
     def classify(self, crops: Image) -> Features:
         hues = _unit(np.array([HUES.get(name, (1, 2, 3)) for name in self.classes], float))
         return _unit(crops.mean(axis=(1, 2)) + 1e-9) @ hues.T
+
+
+class FakeParts:
+    """Toys of coloured boxes on black, each colour a part, with their masks. A PartSet.
+
+    count: pictures of each side. size: their (height, width). colours: what a picture shows, but for the
+    first picture of a side, which shows the first colour alone.
+    """
+
+    name = "toys"
+    faults: tuple[Fault, ...] = ()
+    digest = "1" * 64
+
+    def __init__(
+        self,
+        count: int = 4,
+        colours: Sequence[str] = ("red", "green", "blue"),
+        sides: Sequence[Side] = SIDES,
+        size: tuple[int, int] = (24, 32),
+    ) -> None:
+        self.count, self.sides, self.size = count, tuple(sides), size
+        self.parts = tuple(sorted(Part(f"toy {colour}", colour, "toy") for colour in colours))
+        self.loaded: list[str] = []
+
+    def pictures(self, side: Side) -> tuple[PartPicture, ...]:
+        count = self.count if side in self.sides else 0
+        return tuple(
+            PartPicture(f"{side}/{index:02}.png", side, "", self.parts if index else self.parts[:1])
+            for index in range(count)
+        )
+
+    def load(self, picture: PartPicture) -> tuple[Image, dict[Part, Mask]]:
+        self.loaded.append(picture.name)
+        index = int(picture.name[-6:-4])
+        masks = {}
+        image = np.zeros((*self.size, 3), np.uint8)
+        for place, part in enumerate(picture.parts):
+            mask = np.zeros(self.size, bool)
+            mask[2 : 8 + index % 5, 1 + 10 * place : 8 + 10 * place] = True
+            image[mask] = HUES[part.name]
+            masks[part] = mask
+        return image, masks

@@ -24,6 +24,7 @@ import slip.data
 import slip.models
 from slip.data.drawn import DrawnSet
 from slip.data.folders import open_folders
+from slip.data.parts import CritterParts, PartCrops
 from slip.data.pictures import PictureSet
 from slip.device import Compute
 from slip.errors import UsageError
@@ -310,6 +311,9 @@ PICTURE_SETS: dict[str, Callable[..., PictureSet]] = {
     "DrawnSet": lambda _, *, changed: DrawnSet(
         count=2, size=32, seed=int(changed), species=slip.data.critters.SPECIES[:3]
     ),
+    "PartCrops": lambda _, *, changed: PartCrops(
+        CritterParts(1, 64, seed=int(changed), species=slip.data.critters.SPECIES[:3])
+    ),
 }
 
 
@@ -318,7 +322,7 @@ def picture_sets() -> list[str]:
     promised = [name for name in vars(PictureSet) if name[0] != "_"]
     return [
         name
-        for module in modules(slip.data)
+        for module in modules_below(slip.data)
         for name, kind in inspect.getmembers(module, inspect.isclass)
         if kind.__module__ == module.__name__ and kind is not PictureSet
         if set(promised) <= {*dir(kind), *getattr(kind, "__dataclass_fields__", ())}
@@ -326,7 +330,7 @@ def picture_sets() -> list[str]:
 
 
 def test_picture_sets_are_discovered() -> None:
-    assert {"FileSet", "DrawnSet"} <= set(picture_sets())
+    assert {"FileSet", "DrawnSet", "PartCrops"} <= set(picture_sets())
 
 
 @pytest.mark.parametrize("name", picture_sets())

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from slip import __version__
-from slip.cli import cache, console, critters, doctor, finetune, judge, masks, segment, weights
+from slip.cli import cache, console, critters, data, doctor, finetune, judge, masks, segment, weights
 from slip.cli.eval import evaluate
 from slip.cli.process import QuickEnd
 from slip.device import is_out_of_memory
@@ -41,6 +41,7 @@ app.command("eval")(evaluate)
 app.command()(finetune.finetune)
 app.command()(judge.judge)
 app.command()(critters.critters)
+app.command()(data.data)
 app.add_typer(weights.app, name="weights", cls=PlainGroup)
 app.add_typer(cache.app, name="cache", cls=PlainGroup)
 app.command()(doctor.doctor)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from slip.errors import UsageError
 from slip.types import Image, Mask
+
+Side = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,14 @@ class Picture:
     name: unique in the set: the path relative to the set's folder, with slashes.
     label: its class. caption: what CLIP is told of it.
     group: pictures of one group are copies of each other, or nearly; a split never parts them.
+    side: what the set itself uses it for; None where a split decides.
     """
 
     name: str
     label: str
     caption: str
     group: int
+    side: Side | None = None
 
 
 class PictureSet(Protocol):

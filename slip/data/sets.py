@@ -8,9 +8,11 @@ from pathlib import Path
 
 from slip.data.drawn import CRITTERS_NAME, DrawnSet
 from slip.data.folders import open_folders
+from slip.data.parts import PartCrops, is_parts, open_parts
+from slip.data.paths import kind_of
 from slip.data.pictures import PictureSet
 from slip.data.tables import open_table
-from slip.errors import ImageError, SlipWarning, UsageError
+from slip.errors import SlipWarning, UsageError
 from slip.options import CAPTION
 from slip.types import Progress
 
@@ -20,12 +22,14 @@ TABLES = (".csv", ".jsonl")
 def open_set(source: str, caption: str = CAPTION, progress: Progress | None = None) -> PictureSet:
     """The set of pictures that ``source`` names: ``critters``, a folder of class folders, or a table.
 
+    Of a set of pictures with parts (``open_parts``) it is the parts, each cut out with what is around it.
+
     caption: what CLIP is told of a class; ``{}`` is the class's name.
     progress: called as ``progress("read pictures", done, total)``.
 
-    Raises UsageError for anything else, and as open_folders and open_table do; ImageError.
+    Raises UsageError for anything else, and as open_folders, open_table and open_parts do; ImageError.
     """
-    path, kind = Path(source), _kind(source)
+    path, kind = Path(source), kind_of(source)
     if source == CRITTERS_NAME:
         if kind:
             warnings.warn(
@@ -34,6 +38,8 @@ def open_set(source: str, caption: str = CAPTION, progress: Progress | None = No
                 stacklevel=2,
             )
         return DrawnSet(caption)
+    if is_parts(source):
+        return PartCrops(open_parts(source, progress), caption)
     if stat.S_ISDIR(kind):
         return open_folders(path, caption, progress)
     if stat.S_ISREG(kind) and path.suffix.lower() in TABLES:
@@ -42,16 +48,3 @@ def open_set(source: str, caption: str = CAPTION, progress: Progress | None = No
     raise UsageError(
         f"{source!r} {wrong}; give a folder of class folders, a .csv or .jsonl table, or {CRITTERS_NAME!r}"
     )
-
-
-def _kind(source: str) -> int:
-    """The mode of what has this path, 0 where there is nothing. Raises ImageError."""
-    if not source:
-        return 0
-    try:
-        return Path(source).stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"cannot read {source!r}: {reason}; check the path") from error

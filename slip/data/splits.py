@@ -20,7 +20,7 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Split:
-    """Two sides of a set, each sorted by name, with no group on both."""
+    """Two sides of a set, each sorted by name, with no group on both that a split could part."""
 
     train: tuple[Picture, ...]
     validation: tuple[Picture, ...]
@@ -34,10 +34,14 @@ def split(pictures: Iterable[Picture], options: SplitOptions = SPLIT) -> Split:
     picture has a caption of its own, the share is of the whole set instead: what is held out is then
     mostly of classes that are not trained on. Raises UsageError for a share that is not between 0 and
     1, and where no picture at all can be held out.
+
+    A set with sides of its own keeps them, whatever the options: what it tests on is on neither.
     """
     if not 0 < options.validation < 1:
         raise UsageError(f"the validation share is {options.validation}; give one above 0 and below 1")
     ordered = sorted(pictures, key=lambda picture: picture.name)
+    if any(picture.side for picture in ordered):
+        return _as_given(ordered)
     groups: dict[int, list[Picture]] = defaultdict(list)
     for picture in ordered:
         groups[picture.group].append(picture)
@@ -72,6 +76,19 @@ def split_csv(parts: Split) -> bytes:
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator="\n").writerows([("name", "label", "side"), *sorted(rows)])
     return out.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _as_given(pictures: Sequence[Picture]) -> Split:
+    """The sides that the pictures have. Raises UsageError where one of them is empty."""
+    parts = Split(
+        tuple(picture for picture in pictures if picture.side == "train"),
+        tuple(picture for picture in pictures if picture.side == "validation"),
+    )
+    for side, held in (("train", parts.train), ("validate", parts.validation)):
+        if not held:
+            raise UsageError(f"the data set has no picture to {side} on; add some to that side")
+    _tell_unseen(parts)
+    return parts
 
 
 def _shuffled(groups: Iterable[list[Picture]], seed: int) -> list[list[Picture]]:

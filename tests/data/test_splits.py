@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slip.data.pictures import Picture
+from slip.data.pictures import Picture, Side
 from slip.data.splits import Split, split, split_csv, trained_digest
 from slip.errors import SlipWarning, UsageError
 from slip.options import SPLIT, SplitOptions
@@ -210,6 +210,32 @@ def test_what_is_trained_on_is_told_by_names_alone() -> None:
 def test_shares_that_are_none(share: float) -> None:
     with pytest.raises(UsageError, match="above 0 and below 1"):
         split(pictures(*"ab" * 9), SplitOptions(share))
+
+
+def on_sides(sides: str) -> list[Picture]:
+    """Two pictures of each letter's side: t(rain), v(alidation), x for test."""
+    named: dict[str, Side] = {"t": "train", "v": "validation", "x": "test"}
+    return [
+        Picture(f"{number}-{label}.png", label, label, number, named[letter])
+        for number, letter in enumerate(sides)
+        for label in "ab"
+    ]
+
+
+@given(st.lists(st.sampled_from("tvx"), min_size=1, max_size=12), shares, st.integers(0, 3))
+def test_sides_that_are_given_are_kept(sides: list[str], share: float, seed: int) -> None:
+    given_ = on_sides("tv" + "".join(sides))
+    random.Random(seed).shuffle(given_)
+    parts = split(given_, SplitOptions(share, seed))
+    for side, held in (("train", parts.train), ("validation", parts.validation)):
+        expected = [picture for picture in given_ if picture.side == side]
+        assert list(held) == sorted(expected, key=lambda picture: picture.name)
+
+
+@pytest.mark.parametrize(("sides", "says"), [("vx", "to train on"), ("tx", "to validate on")])
+def test_a_given_side_that_is_empty(sides: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        split(on_sides(sides))
 
 
 def test_the_table_of_a_split() -> None:
