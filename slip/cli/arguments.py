@@ -55,6 +55,16 @@ def how_asked(
     return options
 
 
+def flag_given(context: typer.Context, name: str) -> str | None:
+    """The flag by which the command line gives a parameter; None where it does not."""
+    source = context.get_parameter_source(name)
+    if source is None or source.name != "COMMANDLINE":
+        return None
+    option = next(one for one in context.command.params if one.name == name)
+    flags = option.secondary_opts if context.params[name] is False and option.secondary_opts else option.opts
+    return flags[0]
+
+
 Picture = Annotated[
     str,
     typer.Argument(metavar="IMAGE", help="The picture; - reads it from standard input.", show_default=False),

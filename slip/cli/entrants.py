@@ -47,7 +47,7 @@ from slip.pipeline.choices import choose_models
 from slip.pipeline.crops import crop_views, members
 from slip.pipeline.propose import Remembering
 from slip.pipeline.slip import Slip
-from slip.types import Progress
+from slip.types import Progress, Proposer
 from slip.weights import catalogue
 
 CLIPS, JUDGES = ("clip", "simple_clip"), ("resnet18",)
@@ -91,7 +91,7 @@ class Wanted:
         check_proposer(self.models[0].sam, self.propose, self.proposer)
         for model in self.models:
             check_encoder(model.clip, model.clip_weights)
-            if _is_checkpoint(model):
+            if is_checkpoint(model):
                 _check_kind(Path(model.clip), CLIPS, "--clip takes a CLIP")
         if self.judge:
             _check_kind(self.judge, JUDGES, "--judge takes a judge, as slip judge writes it")
@@ -110,7 +110,7 @@ class Wanted:
 
     def trained(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The checkpoints of CLIPs and judge that tell what they were trained on. Raises WeightsError."""
-        clips = [Path(model.clip) for model in self.models if _is_checkpoint(model)]
+        clips = [Path(model.clip) for model in self.models if is_checkpoint(model)]
         for path in [*clips, *([self.judge] if self.judge else [])]:
             if training := read_training(path):
                 yield str(path), training
@@ -165,7 +165,7 @@ def check_split(
     another split, or as the set was before it changed.
     """
     digest = trained_digest(parts.train)
-    for name, training in ((name, one) for name, last in trained for one in _lineage(last)):
+    for name, training in ((name, one) for name, last in trained for one in lineage(last)):
         if not _is_about(training, data):
             continue
         held, taught = training.get("split"), f"{name} was trained on {training.get('data')} with"
@@ -183,7 +183,7 @@ def check_split(
             )
 
 
-def _lineage(training: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def lineage(training: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """A training, that of the model it began with, and so on."""
     last: Any = training
     while isinstance(last, Mapping):
@@ -200,19 +200,13 @@ def _is_about(training: Mapping[str, Any], data: PictureSet) -> bool:
 
 def describe(wanted: Wanted, data: PictureSet, pictures: int, options: EvalOptions) -> dict[str, Any]:
     """What decides the results, but for split and device: the first part of ``run.json``."""
-    sam = wanted.models[0].sam
-    weights = _weights(f"sam/{sam}", built_in("sam") if sam == "tiny" else Path(sam))
     return {
         **asdict(options),
         "data": data.name,
         "digest": data.digest,
         "pictures": pictures,
         "classes": len(data.classes),
-        "sam": {"name": sam_name(sam), "built_in": sam == "tiny", "weights": weights},
-        "proposer": wanted.proposer,
-        "proposals": asdict(wanted.propose),
-        "overlap": wanted.overlap,
-        "view": wanted.view,
+        **describe_search(wanted),
         "models": [
             {"name": name, **_about(model, options)}
             for name, model in zip(wanted.names(), wanted.models, strict=True)
@@ -220,25 +214,44 @@ def describe(wanted: Wanted, data: PictureSet, pictures: int, options: EvalOptio
     }
 
 
+def describe_search(wanted: Wanted) -> dict[str, Any]:
+    """The SAM, and how segments are found and shown, for ``run.json``."""
+    sam = wanted.models[0].sam
+    weights = digest_of(f"sam/{sam}", built_in("sam") if sam == "tiny" else Path(sam))
+    return {
+        "sam": {"name": sam_name(sam), "built_in": sam == "tiny", "weights": weights},
+        "proposer": wanted.proposer,
+        "proposals": asdict(wanted.propose),
+        "overlap": wanted.overlap,
+        "view": wanted.view,
+    }
+
+
 def _about(model: Preset, options: EvalOptions) -> dict[str, Any]:
     """One model for ``run.json``: what its weights are, and what it is told of a prompt."""
-    training = read_training(Path(model.clip)) if _is_checkpoint(model) else None
+    training = read_training(Path(model.clip)) if is_checkpoint(model) else None
     template = str((training or {}).get("caption", CAPTION))
-    path = built_in("clip") if model.clip == "tiny" else Path(model.clip_weights or model.clip)
     return {
         "built_in": model.clip == "tiny",
         "finetuned": training is not None,
         "template": template if options.asked == "label" else CAPTION,
-        "scoring": asdict(_scoring(model, options)),
-        "weights": _weights(f"clip/{model.clip}/{model.clip_weights}", path),
+        "scoring": asdict(scoring_in(model, options)),
+        "weights": clip_digest(model),
     }
 
 
-def _is_checkpoint(model: Preset) -> bool:
+def clip_digest(model: Preset) -> str:
+    """The SHA-256 of a CLIP's weights."""
+    path = built_in("clip") if model.clip == "tiny" else Path(model.clip_weights or model.clip)
+    return digest_of(f"clip/{model.clip}/{model.clip_weights}", path)
+
+
+def is_checkpoint(model: Preset) -> bool:
+    """Whether the CLIP is one of SLIP's own checkpoints, which tells what it was trained on."""
     return model.clip != "tiny" and is_own_clip(model.clip)
 
 
-def _weights(entry: str, path: Path) -> str:
+def digest_of(entry: str, path: Path) -> str:
     """The SHA-256 of weights: as the catalogue has it, else of the file."""
     known = catalogue().get(entry)
     if known:
@@ -256,15 +269,11 @@ def load(
     options: EvalOptions,
     show: Progress,
 ) -> list[Entrant]:
-    """All CLIPs behind one SAM, which searches a picture once for all of them. Raises WeightsError.
+    """All CLIPs behind one SAM. Raises WeightsError.
 
-    Guided by a prompt, it searches for every prompt and CLIP instead.
     Under the ``paper`` protocol a fine-tuned one takes part twice: also with red and blue swapped.
     """
-    sam, compute = wanted.models[0].sam, wanted.compute
-    proposer = load_proposer(sam, wanted.propose, wanted.sam_compute, show, wanted.proposer)
-    if wanted.propose.points != "guided":
-        proposer = Remembering(proposer)
+    proposer, compute = load_search(wanted, show), wanted.compute
     entrants = []
     for model, about in zip(wanted.models, abouts, strict=True):
         encoder = load_encoder(model.clip, model.clip_weights, compute, show)
@@ -272,7 +281,7 @@ def load(
         how: dict[str, Any] = {
             "overlap": wanted.overlap,
             "view": wanted.view,
-            "scoring": _scoring(model, options),
+            "scoring": scoring_in(model, options),
         }
         slip = Slip(proposer, encoder, **how)
         entrants.append(Entrant(about["name"], slip, **told))
@@ -282,7 +291,17 @@ def load(
     return entrants
 
 
-def _scoring(model: Preset, options: EvalOptions) -> Scoring:
+def load_search(wanted: Wanted, show: Progress) -> Proposer:
+    """The SAM, which searches a picture once for all CLIPs. Raises WeightsError.
+
+    Guided by a prompt, it searches for every prompt and CLIP instead.
+    """
+    sam = wanted.models[0].sam
+    proposer = load_proposer(sam, wanted.propose, wanted.sam_compute, show, wanted.proposer)
+    return proposer if wanted.propose.points == "guided" else Remembering(proposer)
+
+
+def scoring_in(model: Preset, options: EvalOptions) -> Scoring:
     """How a CLIP ranks: as in ``slip segment``, under the ``paper`` protocol by bare similarity.
 
     There is always an answer: what is asked for is always there.
@@ -297,7 +316,7 @@ def load_judge(wanted: Wanted) -> tuple[Judge | None, dict[str, Any] | None]:
     classifier = load_classifier(wanted.judge, wanted.compute)
     told = {
         "name": classifier.name,
-        "weights": _weights("", wanted.judge),
+        "weights": digest_of("", wanted.judge),
         "view": wanted.judge_view,
         "classes": list(classifier.classes),
     }

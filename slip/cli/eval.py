@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slip import __version__
 from slip.cli import arguments as args
-from slip.cli import console
+from slip.cli import console, refer
 from slip.cli.training_arguments import DATA, DataSet, Validation
 from slip.errors import UsageError
 from slip.options import (
@@ -39,10 +40,10 @@ if TYPE_CHECKING:
     from slip.evaluation.trials import Trial
 
 MEASURES = "Measures"
-Side = Literal["validation", "all"]
 
 
 def evaluate(
+    context: typer.Context,
     dataset: DataSet,
     output: Annotated[
         Path | None,
@@ -63,9 +64,14 @@ def evaluate(
         int, typer.Option(min=0, help="The same seed, the same composites.", rich_help_panel=DATA)
     ] = EVAL.seed,
     side: Annotated[
-        Side,
-        typer.Option("--split", help="Use the held-out pictures alone, or all.", rich_help_panel=DATA),
-    ] = "validation",
+        refer.Side | None,
+        typer.Option(
+            "--split",
+            help="Use the held-out pictures alone, or all; of a set of parts one of its sides.",
+            show_default="validation; of a set of parts test, where it has one",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     validation: Validation = SPLIT.validation,
     split_seed: Annotated[
         int,
@@ -102,6 +108,16 @@ def evaluate(
     judge_view: Annotated[
         View, typer.Option(help="How the judge is shown a segment.", rich_help_panel=MEASURES)
     ] = PAPER_VIEW,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND[=NAME]",
+            help="On a set of parts: measure slip (or slip=CLIP), cris=NAME, clipseg=NAME or maskrcnn=NAME, "
+            "as slip finetune --method writes them; slip-best and maskrcnn-best are upper bounds. May be "
+            "given again.",
+            rich_help_panel=args.MODELS,
+        ),
+    ] = None,
     preset: Annotated[
         PresetName | None,
         typer.Option(
@@ -137,8 +153,25 @@ def evaluate(
     are tile accuracy (the chosen segment lies in the right tile), IoU with the true mask, where the set
     has masks, and what a judge calls the chosen segment. Written are run.json, trials.jsonl,
     results.json and report.html; their paths go to standard output.
+
+    With --method, on a set of parts: how well methods find each part by its name. Measured are mean and
+    overall IoU and Precision@X; written are answers.jsonl and seconds.jsonl in place of trials.jsonl.
     """
     start = perf_counter()
+    refer.check_given(context, dataset, method or [], side)
+    ask = partial(
+        args.how_asked,
+        proposer=proposer,
+        points_per_side=points_per_side,
+        pred_iou_thresh=pred_iou_thresh,
+        stability_thresh=stability_thresh,
+        points=points,
+    )
+    if method:
+        how = refer.Models(preset, sam, ask, proposer, overlap, view, device, precision)
+        told = refer.refer(dataset, method, side, output, how)
+        console.tell(f"{told}, {perf_counter() - start:.1f} s")
+        return
     if protocol == "paper" and judge is None:
         raise UsageError(
             "the paper counts a judge's verdicts; name one with --judge, or leave --protocol out"
@@ -151,22 +184,27 @@ def evaluate(
     if output:
         check_folder(output)
     models = choose(preset or ("tiny" if dataset == CRITTERS_NAME else PRESET), sam, clip or [])
-    propose = args.how_asked(
-        models[0].sam, proposer, points_per_side, pred_iou_thresh, stability_thresh, points
-    )
     found_judge = find_judge(judge) if judge else None
-    wanted = Wanted(models, proposer, propose, overlap, view, found_judge, judge_view, device, precision)
+    judged = found_judge, judge_view, device, precision
+    wanted = Wanted(models, proposer, ask(models[0].sam), overlap, view, *judged)
     wanted.check()
     options = EvalOptions(count=count, seed=seed, protocol=protocol, asked=asked)
-    held_out = SplitOptions(validation, split_seed) if side == "validation" else None
+    held_out = None if side == "all" else SplitOptions(validation, split_seed)
+    trials = _evaluate(wanted, dataset, held_out, options, output)
+    console.tell(f"{trials} trials, {perf_counter() - start:.1f} s")
+
+
+def _evaluate(
+    wanted: Wanted, dataset: str, held_out: SplitOptions | None, options: EvalOptions, output: Path | None
+) -> int:
+    """Measure on composites and tell the results; returns the number of trials."""
     data = _read(dataset)
     pictures = _hold_out(wanted, data, held_out) if held_out else data.pictures
     folder = output or Path(f"eval-{data.name}")
     summary, written = _measure(wanted, data, pictures, held_out, options, folder)
     _tell(summary)
     console.emit_paths(written)
-    trials = sum(model.scores.trials for model in summary.models)
-    console.tell(f"{trials} trials, {perf_counter() - start:.1f} s")
+    return sum(model.scores.trials for model in summary.models)
 
 
 def _read(dataset: str) -> PictureSet:

@@ -56,7 +56,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Node]]) -> Element:
 
 def jpeg(data: bytes, alt: str, **attributes: str) -> Element:
     """A picture held by the page itself."""
-    source = f"data:image/jpeg;base64,{b64encode(data).decode('ascii')}"
+    return _picture("jpeg", data, alt, **attributes)
+
+
+def png(data: bytes, alt: str, **attributes: str) -> Element:
+    """The same for a drawing."""
+    return _picture("png", data, alt, **attributes)
+
+
+def _picture(kind: str, data: bytes, alt: str, **attributes: str) -> Element:
+    source = f"data:image/{kind};base64,{b64encode(data).decode('ascii')}"
     return element("img", src=source, alt=alt, loading="lazy", **attributes)
 
 

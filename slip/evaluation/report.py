@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 from xml.etree.ElementTree import Element
 
 from slip.evaluation.examples import Example
-from slip.evaluation.html import Node, element, folded, jpeg, page, table
+from slip.evaluation.html import element, jpeg, page
+from slip.evaluation.sections import folded_table, how_it_was_run, in_lines, section
 from slip.evaluation.summary import Summary
-from slip.evaluation.tables import Table, class_table, confusion_tables, main_tables, notes
+from slip.evaluation.tables import class_table, confusion_tables, main_tables, notes
 
 Galleries = Mapping[str, Mapping[str, Sequence[Example]]]
 """By model and by kind: "Right tile" and so on."""
@@ -19,18 +18,18 @@ Galleries = Mapping[str, Mapping[str, Sequence[Example]]]
 def report(summary: Summary, galleries: Galleries) -> bytes:
     """The page; it needs nothing but itself."""
     title = f"slip eval: {summary.run['data']}"
+    classes = class_table(summary)
     return page(
         title,
         element("h1", title),
         element("p", _subtitle(summary)),
         *(element("p", line, class_="note") for line in notes(summary)),
-        *(part for told in main_tables(summary) for part in _section(told)),
+        *(part for told in main_tables(summary) for part in section(told)),
         element("h2", "Class by class"),
-        _folded(class_table(summary)),
+        folded_table(classes, f"{classes.title}: {len(classes.rows)}"),
         *_confusions(summary),
         *_galleries(galleries),
-        element("h2", "How it was run"),
-        folded("run.json", table(("", "value"), _rows(summary.run))),
+        *how_it_was_run(summary.run),
     )
 
 
@@ -43,22 +42,12 @@ def _subtitle(summary: Summary) -> str:
     )
 
 
-def _section(told: Table) -> Iterator[Element]:
-    yield element("h2", told.title)
-    yield table(told.columns, told.rows)
-    yield element("p", told.note)
-
-
-def _folded(told: Table) -> Element:
-    return folded(f"{told.title}: {len(told.rows)}", element("p", told.note), table(told.columns, told.rows))
-
-
 def _confusions(summary: Summary) -> Iterator[Element]:
     tables = [told for model in summary.models for told in confusion_tables(model)]
     if tables:
         yield element("h2", "Confusions")
     for told in tables:
-        yield folded(told.title, element("p", told.note), table(told.columns, told.rows))
+        yield folded_table(told, told.title)
 
 
 def _galleries(galleries: Galleries) -> Iterator[Element]:
@@ -85,7 +74,7 @@ def _figure(example: Example) -> Element:
         class_="scene",
     )
     crop = [jpeg(example.crop, "the chosen segment", class_="crop")] if example.crop else []
-    return element("figure", scene, *crop, element("figcaption", *_lines(_caption(example))))
+    return element("figure", scene, *crop, element("figcaption", *in_lines(_caption(example))))
 
 
 def _caption(example: Example) -> Iterator[str]:
@@ -100,15 +89,3 @@ def _caption(example: Example) -> Iterator[str]:
     if trial.iou is not None and trial.best_iou is not None:
         yield f"IoU {trial.iou:.2f}, best of {trial.segments} segments {trial.best_iou:.2f}"
     yield f"Composite {trial.composite}, tile {trial.tile}"
-
-
-def _lines(lines: Iterator[str]) -> Iterator[Node]:
-    for number, line in enumerate(lines):
-        if number:
-            yield element("br")
-        yield line
-
-
-def _rows(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in run.items():
-        yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slip.errors import UsageError
-from slip.evaluation.intervals import bootstrap_mean, wilson
+from slip.evaluation.intervals import bootstrap_mean, percentiles, resampled_sums, wilson
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,30 @@ def test_bootstrap_narrows_with_more_values() -> None:
 def test_bootstrap_refuses_nothing() -> None:
     with pytest.raises(UsageError):
         bootstrap_mean([])
+
+
+def test_percentiles_leave_out_what_is_not_a_number() -> None:
+    values = np.array([*range(101), np.nan], float)
+    assert percentiles(values) == pytest.approx((2.5, 97.5))
+    assert percentiles(values, 0.5) == pytest.approx((25, 75))
+    assert np.isnan(percentiles(np.array([np.nan]))).all()
+
+
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(0, 5))
+def test_resampled_sums_are_those_of_a_plain_loop(rows: int, columns: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=(rows, columns))
+    rng = np.random.default_rng(seed)
+    plain = [values[rng.integers(rows, size=rows)].sum(axis=0) for _ in range(20)]
+    assert resampled_sums(values, 20, seed) == pytest.approx(np.array(plain))
+
+
+def test_resamples_do_not_depend_on_how_many_are_drawn_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(size=(7, 2))
+    together = resampled_sums(values, 50)
+    monkeypatch.setattr("slip.evaluation.intervals._DRAWN", 20)
+    assert (resampled_sums(values, 50) == together).all()
+
+
+def test_resamples_of_nothing_are_refused() -> None:
+    with pytest.raises(UsageError, match="no values to resample"):
+        resampled_sums(np.zeros((0, 2)))

@@ -1,0 +1,1 @@
+"""Measuring whatever answers a picture and an expression with the mask of a part."""
