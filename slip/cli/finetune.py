@@ -17,11 +17,15 @@ from slip.options import (
     FINETUNE,
     PAPER,
     PAPER_CAPTION,
+    PART_OPTIONS,
     PRESET,
     PRESETS,
     SPLIT,
+    Decay,
     Lock,
     Loss,
+    Method,
+    PartOptions,
     Recipe,
     Schedule,
     SplitOptions,
@@ -34,11 +38,24 @@ ONLY: dict[Recipe, tuple[str, ...]] = {
 """The options that one recipe has and the other has not."""
 SEARCHED = ("rate", "embed_dim")
 """The options that ``--grid`` sets itself."""
+OF_PARTS = ("encoder_rate", "decay", "image_size", "expressions")
+"""The options that networks of parts have and SLIP's CLIP has not."""
+OF_SLIP = (
+    *(name for name in ONLY["clip"] if name not in ("from_", "weights")),
+    *("recipe", "grid", "embed_dim", "caption", "validation"),
+)
+"""The options that SLIP's CLIP has and networks of parts have not."""
 
 
 def _of_recipes(option: str) -> str:
-    """The default of an option, by recipe."""
-    return f"clip {getattr(FINETUNE, option):g}, paper {getattr(PAPER, option):g}"
+    """The default of an option, by recipe and method."""
+    ways: dict[str, Any] = {"clip": FINETUNE, "paper": PAPER, **PART_OPTIONS}
+    return ", ".join(f"{name} {getattr(options, option):g}" for name, options in ways.items())
+
+
+def _of_methods(option: str) -> str:
+    """The default of an option, by method."""
+    return ", ".join(f"{name} {getattr(options, option):g}" for name, options in PART_OPTIONS.items())
 
 
 def finetune(
@@ -47,6 +64,15 @@ def finetune(
     output: given.Result,
     overwrite: given.Overwrite = False,
     resume: given.Resume = False,
+    method: Annotated[
+        Method,
+        typer.Option(
+            help="What learns. slip: the CLIP that ranks its segments. cris, clipseg (needs "
+            "slip-segment[paper]), maskrcnn: a network that answers with a mask; DATASET then has masks of "
+            "parts (see slip data).",
+            rich_help_panel=args.MODELS,
+        ),
+    ] = "slip",
     caption: Annotated[
         str,
         typer.Option(
@@ -65,7 +91,8 @@ def finetune(
             metavar="NAME|PATH",
             help="The CLIP to start from: tiny, base, large, an architecture of open_clip or a "
             "checkpoint of slip. tiny is built in and knows drawings; base and large are fetched at "
-            "their first use.",
+            "their first use. With --method, base is the published network, tiny a small one for a CPU, and "
+            "an earlier result is gone on with.",
             rich_help_panel=args.MODELS,
         ),
     ] = PRESET,
@@ -176,27 +203,67 @@ def finetune(
             rich_help_panel=given.TRAINING,
         ),
     ] = FINETUNE.augment,
+    encoder_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="With --method: share of the rate at which encoders learn that know something already.",
+            show_default=_of_methods("encoder_rate"),
+            rich_help_panel=given.PARTS,
+        ),
+    ] = None,
+    decay: Annotated[
+        Decay | None,
+        typer.Option(
+            help="With --method: step lowers the rate to a tenth after .7 of the training, cosine smoothly.",
+            show_default=PartOptions.decay,
+            rich_help_panel=given.PARTS,
+        ),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=32,
+            max=4096,
+            help="With --method: side of the pictures in pixels.",
+            show_default="the network's own",
+            rich_help_panel=given.PARTS,
+        ),
+    ] = None,
+    expressions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --method cris or clipseg: parts of a picture that are asked together.",
+            show_default=f"{PartOptions.expressions}",
+            rich_help_panel=given.PARTS,
+        ),
+    ] = None,
 ) -> None:
-    """Teach CLIP what the pictures of DATASET are called.
+    """Teach CLIP what the pictures of DATASET are called, or a network where their parts are.
 
-    NAME.safetensors is for slip segment --clip, for slip eval and for open_clip. NAME.run holds the
-    metrics, their curves, the split and what --resume goes on from. Both paths go to standard
-    output. Under torchrun several devices or machines train together.
+    NAME.safetensors is for slip segment --clip, for slip eval and for open_clip; of --method METHOD for
+    slip segment --method METHOD --weights. NAME.run holds the metrics, their curves, the split and what
+    --resume goes on from. Both paths go to standard output. Under torchrun several devices or machines
+    train together.
     """
     start = perf_counter()
     out = given.name_result(output)
     given.check_result(out, resume=resume, overwrite=overwrite)
+    check_method(context, method)
     check_recipe(context, recipe, grid=grid)
-    sizes = {"epochs": epochs, "batch": batch, "rate": rate, "embed_dim": embed_dim}
-    chosen: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
-    own: dict[str, Any] = {
-        "warmup": warmup,
-        "schedule": schedule,
-        "loss": loss,
-        "lock": lock,
-        "mix": mix,
-        "augment": augment,
-    }
+    sizes = _given(epochs=epochs, batch=batch, rate=rate, embed_dim=embed_dim)
+    again = {"resume": resume, "overwrite": overwrite}
+    if method != "slip":
+        own = _given(encoder_rate=encoder_rate, decay=decay, image_size=image_size, expressions=expressions)
+        from slip.cli.part_lessons import PartLesson
+
+        network = PartLesson(dataset, method, from_, weights, device, precision, workers)
+        told = network.give(out, replace(PART_OPTIONS[method], seed=seed, **sizes, **own), **again)
+        console.tell(f"{told}, {perf_counter() - start:.1f} s")
+        return
+    own = _given(warmup=warmup, schedule=schedule, loss=loss, lock=lock, mix=mix, augment=augment)
     if segments != given.NO_SEGMENTS and not augment:
         raise UsageError("--segments are among the crops that --no-augment leaves out; give one of them")
 
@@ -204,35 +271,37 @@ def finetune(
     from slip.cli.training import Lesson
 
     lesson = Lesson(dataset, caption, SplitOptions(validation, seed), segments, device, precision, workers)
-    again = {"resume": resume, "overwrite": overwrite}
     if grid:
-        told = lessons.search(lesson, out, replace(PAPER, seed=seed, **chosen), **again)
+        told = lessons.search(lesson, out, replace(PAPER, seed=seed, **sizes), **again)
     elif recipe == "paper":
-        told = lessons.teach_paper(lesson, out, replace(PAPER, seed=seed, **chosen), **again)
+        told = lessons.teach_paper(lesson, out, replace(PAPER, seed=seed, **sizes), **again)
     else:
-        options = replace(FINETUNE, seed=seed, **chosen, **own)
+        options = replace(FINETUNE, seed=seed, **sizes, **own)
         told = lessons.teach(lesson, out, choose_clip(from_, weights), options, **again)
     console.tell(f"{told}, {perf_counter() - start:.1f} s")
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def check_method(context: typer.Context, method: Method) -> None:
+    """Raise UsageError where an option is given that the method does not have."""
+    for name in OF_PARTS if method == "slip" else OF_SLIP:
+        if flag := args.flag_given(context, name):
+            wanted = "one of the other methods" if method == "slip" else "--method slip"
+            raise UsageError(f"{flag} goes with {wanted}; choose that or leave it out")
 
 
 def check_recipe(context: typer.Context, recipe: Recipe, *, grid: bool) -> None:
     """Raise UsageError where an option is given that the recipe, or its search, does not have."""
     for other, names in ONLY.items():
         for name in names if other != recipe else ():
-            if _is_given(context, name):
-                raise UsageError(f"{_flag(name)} goes with --recipe {other}; choose that or leave it out")
+            if flag := args.flag_given(context, name):
+                raise UsageError(f"{flag} goes with --recipe {other}; choose that or leave it out")
     for name in SEARCHED if grid else ():
-        if _is_given(context, name):
-            raise UsageError(f"{_flag(name)} is what --grid searches; leave one of them out")
-
-
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def _flag(name: str) -> str:
-    return "--no-augment" if name == "augment" else f"--{name.strip('_').replace('_', '-')}"
+        if flag := args.flag_given(context, name):
+            raise UsageError(f"{flag} is what --grid searches; leave one of them out")
 
 
 def choose_clip(name: str, weights: str | None) -> tuple[str, str | None]:

@@ -14,6 +14,7 @@ from slip.errors import UsageError
 
 DATA = "Data"
 TRAINING = "Training"
+PARTS = "Networks of parts"
 NO_SEGMENTS = "none"
 
 DataSet = Annotated[
@@ -21,7 +22,8 @@ DataSet = Annotated[
     typer.Argument(
         metavar="DATASET",
         help="A folder that holds a folder of pictures for each class; a .csv or .jsonl with image and "
-        "label or caption; or critters, the drawn ones.",
+        "label or caption; critters, the drawn ones; or a set with masks of parts, each part a class "
+        "(see slip data).",
         show_default=False,
     ),
 ]

@@ -13,10 +13,9 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from slip.cli import console
-from slip.data.pictures import PictureSet
 from slip.training.distributed import leads
 from slip.training.loop import Moment, Watch
-from slip.training.report import leave_curves, leave_unreadable
+from slip.training.report import LeftOut, leave_curves, leave_unreadable
 from slip.training.run import Record, Run
 from slip.types import Progress
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def display(run: Run, data: PictureSet) -> Iterator[Watch]:
+def display(run: Run, data: LeftOut) -> Iterator[Watch]:
     """What shows a training, and keeps the files of its run that people look at; rank 0 alone does."""
     if not leads():
         yield Watch()
@@ -41,7 +40,7 @@ def display(run: Run, data: PictureSet) -> Iterator[Watch]:
 class _Display(Watch):
     """What both displays do: tell an epoch in a line, and keep the files."""
 
-    def __init__(self, run: Run, data: PictureSet) -> None:
+    def __init__(self, run: Run, data: LeftOut) -> None:
         self._run = run
         self._data = data
         self._began = 0.0
@@ -65,9 +64,12 @@ class _Display(Watch):
         moment = self._moment
         epochs = f" of {moment.epochs}" if moment else ""
         yield f"epoch {record['epoch']}{epochs}: loss {record['train_loss']:.4g}"
-        yield f"validation loss {record['validation_loss']:.4g}"
+        if "validation_loss" in record:
+            yield f"validation loss {record['validation_loss']:.4g}"
         if "validation_accuracy" in record:
             yield f"accuracy {record['validation_accuracy']:.1%}".replace("%", " %")
+        if "validation_iou" in record:
+            yield f"IoU {record['validation_iou']:.3f}"
         if moment:
             yield f"{moment.images_per_second:.3g} images/s"
             left = (moment.epochs - moment.epoch + 1) * moment.steps - moment.step
@@ -79,7 +81,7 @@ class _Display(Watch):
 class Lines(_Display):
     """For logs."""
 
-    def __init__(self, run: Run, data: PictureSet, log: Progress) -> None:
+    def __init__(self, run: Run, data: LeftOut, log: Progress) -> None:
         super().__init__(run, data)
         self._log = log
 
@@ -91,7 +93,7 @@ class Lines(_Display):
 class Bars(_Display):
     """For terminals: a bar for the whole training, one for its epoch, and one for each stage before."""
 
-    def __init__(self, run: Run, data: PictureSet, bars: RichProgress) -> None:
+    def __init__(self, run: Run, data: LeftOut, bars: RichProgress) -> None:
         super().__init__(run, data)
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}

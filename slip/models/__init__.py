@@ -13,6 +13,7 @@ from slip.models.checks import (
     clip_name,
     is_own_clip,
     named_clip,
+    named_result,
     sam_name,
 )
 from slip.models.header import kind_of
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slip.device import Compute
-    from slip.options import ProposeOptions, ProposerName
-    from slip.types import Classifier, Encoder, Progress, Proposer
+    from slip.options import PartNetwork, ProposeOptions, ProposerName
+    from slip.types import Classifier, Encoder, Progress, Proposer, Segmenter
 
 __all__ = [
     "check_encoder",
@@ -38,7 +39,9 @@ __all__ = [
     "load_classifier",
     "load_encoder",
     "load_proposer",
+    "load_segmenter",
     "named_clip",
+    "named_result",
     "proposer_identity",
     "scoring_of",
 ]
@@ -145,3 +148,39 @@ def load_classifier(path: Path, compute: Compute) -> Classifier:
     from slip.models.resnet18 import load_judge
 
     return load_judge(path, compute)
+
+
+def load_segmenter(
+    method: PartNetwork,
+    weights: str,
+    compute: Compute,
+    progress: Progress | None = None,
+    *,
+    detections: bool = False,
+) -> Segmenter:
+    """A network of parts, as ``slip finetune --method`` writes it; ``weights``: its path, suffix or not.
+
+    detections: of ``maskrcnn``, one that answers every prompt with its best detections, whatever they are.
+
+    Raises UsageError for an unknown method, WeightsError.
+    """
+    path = named_result(weights, method)
+    if progress:
+        progress("load models", 0, 1)
+    segmenter: Segmenter
+    if method == "cris":
+        from slip.models.cris.load import load_cris
+        from slip.models.cris.segmenter import CrisSegmenter
+
+        segmenter = CrisSegmenter(load_cris(path), compute, path.name)
+    elif method == "clipseg":
+        from slip.models.clipseg import load_clipseg
+
+        segmenter = load_clipseg(path, compute)
+    else:
+        from slip.models.detections import load_maskrcnn
+
+        segmenter = load_maskrcnn(path, compute, detections=detections)
+    if progress:
+        progress("load models", 1, 1)
+    return segmenter

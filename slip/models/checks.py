@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
-from slip.errors import UsageError
+from slip.errors import UsageError, WeightsError
+from slip.models.header import Kind, kind_of
 from slip.options import PROPOSER, Points, ProposeOptions, ProposerName
 from slip.weights import catalogue
 
@@ -77,6 +78,22 @@ def named_clip(clip: str) -> str:
     path = f"{clip}{SUFFIX}"
     is_name = clip == "tiny" or any(name.startswith(f"clip/{clip}/") for name in catalogue())
     return clip if is_name or is_file(clip) or not is_file(path) else path
+
+
+def named_result(name: str, kind: Kind) -> Path:
+    """The checkpoint of a network that was trained here; its suffix may be left out.
+
+    A file with another suffix is given as it is. Raises WeightsError where there is none, or one of
+    another kind.
+    """
+    path = Path(name if is_file(name) else f"{name}{SUFFIX}")
+    if not is_file(str(path)):
+        raise WeightsError(
+            f"there are no weights at {name}; check the path, or make some with slip finetune --method {kind}"
+        )
+    if path.suffix == SUFFIX and (held := kind_of(path)) != kind:
+        raise WeightsError(f"{path} is {f'a {held}' if held else 'no SLIP'} checkpoint; give one of {kind}")
+    return path
 
 
 def is_named_sam(sam: str) -> bool:

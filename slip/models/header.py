@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from slip.errors import WeightsError
 
-Kind = Literal["sam", "clip", "simple_clip", "resnet18"]
+Kind = Literal["sam", "clip", "simple_clip", "resnet18", "cris", "clipseg", "maskrcnn"]
 
 ASSETS = Path(__file__).parent.parent / "assets"
 

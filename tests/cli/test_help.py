@@ -99,9 +99,10 @@ def test_defaults_of_trainings_are_those_of_the_options(tmp_path: Path) -> None:
         for command in ("finetune", "judge")
     )
     own, paper = options.FINETUNE, options.PAPER
+    ways = {"clip": own, "paper": paper, **options.PART_OPTIONS}
     shown = [
         *(
-            f"(clip {getattr(own, name):g}, paper {getattr(paper, name):g})"
+            f"({', '.join(f'{way} {getattr(given, name):g}' for way, given in ways.items())})"
             for name in ("epochs", "batch", "rate")
         ),
         *(
