@@ -36,7 +36,7 @@ def row(
     """The figures of one pair of thresholds, ready to print."""
     recalled, chosen, counts = [], [], []
     for scene, found in searched:
-        kept = [s for s in found if s.predicted_iou > pred_iou and s.stability >= stability]
+        kept = [s for s in found if (s.predicted_iou or 0) > pred_iou and (s.stability or 0) >= stability]
         counts.append(len(kept))
         recalled += [best_iou(kept, scene.mask(thing)) for thing in scene.things]
         slip = Slip(Remembered(kept), encoder)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from slip.pipeline.part_finder import load_parts
     from slip.pipeline.slip import Slip
     from slip.types import Box, Prediction, Proposals, Segment
 
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Slip": "slip.pipeline.slip",
+    "load_parts": "slip.pipeline.part_finder",
     **dict.fromkeys(("Box", "Prediction", "Proposals", "Segment"), "slip.types"),
     **dict.fromkeys(
         ("ImageError", "NoMatch", "OutputError", "SlipError", "SlipWarning", "UsageError", "WeightsError"),
@@ -44,6 +46,7 @@ __all__ = [
     "SlipWarning",
     "UsageError",
     "WeightsError",
+    "load_parts",
 ]
 
 

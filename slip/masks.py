@@ -63,7 +63,9 @@ def decode_rle(rle: Mapping[str, Any]) -> Mask:
     return np.ascontiguousarray(mask)
 
 
-def segment_of(mask: Mask, predicted_iou: float = 1.0, stability: float = 1.0) -> Segment | None:
+def segment_of(
+    mask: Mask, predicted_iou: float | None = None, stability: float | None = None
+) -> Segment | None:
     """The segment of a whole ``bool (H, W)`` mask; None for an empty one."""
     box = mask_box(mask)
     if box is None:

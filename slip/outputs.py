@@ -61,14 +61,16 @@ def report(
 def describe(segment: Segment, *, with_rle: bool) -> dict[str, Any]:
     """A segment without its score, for JSON: ``box``, ``area``, ``predicted_iou``, ``stability``.
 
+    The last two are left out where nothing was estimated: a network of parts tells none of them.
+
     with_rle: add the mask as a COCO run-length code, ``rle``.
     """
     box = segment.box
+    estimated = {"predicted_iou": segment.predicted_iou, "stability": segment.stability}
     fields = {
         "box": [box.x1, box.y1, box.x2, box.y2],
         "area": segment.area,
-        "predicted_iou": _plain(segment.predicted_iou),
-        "stability": _plain(segment.stability),
+        **{name: _plain(value) for name, value in estimated.items() if value is not None},
     }
     return {**fields, "rle": encode_rle(segment.mask)} if with_rle else fields
 

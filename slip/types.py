@@ -66,20 +66,27 @@ class Segment:
     image_size: (height, width) of the picture.
     predicted_iou: the mask model's own estimate of its IoU, finite; it may stray beyond 0 to 1.
     stability: IoU of the mask with itself at a stricter and a looser threshold, 0 to 1.
+    Both are None where nothing was estimated.
     score: how likely the segment is what the prompt names, 0 to 1; None until ranked.
     """
 
     patch: Mask
     box: Box
     image_size: tuple[int, int]
-    predicted_iou: float = 1.0
-    stability: float = 1.0
+    predicted_iou: float | None = None
+    stability: float | None = None
     score: float | None = None
 
     @cached_property
     def area(self) -> int:
         """Pixels in the mask."""
         return int(np.count_nonzero(self.patch))
+
+    @property
+    def trust(self) -> float:
+        """How far the mask model trusts the mask: predicted IoU x stability; 1 where it did not say."""
+        iou, stability = self.predicted_iou, self.stability
+        return (1.0 if iou is None else iou) * (1.0 if stability is None else stability)
 
     @property
     def mask(self) -> Mask:
@@ -165,7 +172,9 @@ class Prediction:
                 f"no match for {self.prompt!r}: the best candidate scores {self.scores[0]:.2f}, "
                 f"below {self.min_score:.2f}"
             )
-        raise NoMatch(f"no segment found for {self.prompt!r}; try more points or lower thresholds")
+        raise NoMatch(
+            f"no segment found for {self.prompt!r}; try other words, more points or lower thresholds"
+        )
 
 
 def log_odds_of(score: float) -> float:

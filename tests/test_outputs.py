@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,9 @@ def prediction(*segments: Segment) -> Prediction:
 
 def test_report_tells_the_best_and_the_runners_up() -> None:
     best = Segment(np.ones((2, 3), bool), Box(1, 2, 4, 4), (60, 80), np.float32(0.5), 0.75, np.float32(0.25))
+    next_best = replace(rectangle(0, 0, 5, 5), predicted_iou=1.0, stability=1.0, score=0.125)
     told = report(
-        prediction(best, rectangle(0, 0, 5, 5).scored(0.125)),
+        prediction(best, next_best),
         models={"sam": "tiny", "clip": "tiny"},
         options={"view": "black", "points": np.int64(16), "path": Path("x"), "limit": float("inf")},
     )
@@ -63,6 +65,12 @@ def test_report_tells_the_best_and_the_runners_up() -> None:
         "options": {"view": "black", "points": 16, "path": "x", "limit": None},
     }
     assert json.loads(json.dumps(told, allow_nan=False)) == told
+
+
+def test_what_nobody_estimated_is_left_out() -> None:
+    told = report(prediction(rectangle(0, 0, 5, 5).scored(0.125)), models={}, options={})
+    assert told["found"] is True and told["score"] == 0.125
+    assert not {"predicted_iou", "stability"} & set(told)
 
 
 def test_report_of_nothing_found() -> None:

@@ -130,11 +130,11 @@ def summary(prediction: Prediction, seconds: float) -> str:
     )
 
 
-def no_match(prediction: Prediction) -> str:
-    """The last line of a search that found nothing, with the way out."""
+def no_match(prediction: Prediction, remedy: str) -> str:
+    """The last line of a search that found nothing, with the way out: ``remedy`` if there is no segment."""
     candidate = prediction.candidate
     if candidate is None:
-        return f"nothing found for {prediction.prompt!r}; try more --points-per-side or lower thresholds"
+        return f"nothing found for {prediction.prompt!r}; {remedy}"
     return (
         f"no match for {prediction.prompt!r}: the best candidate scores {prediction.scores[0]:.2f} in "
         f"{_place(candidate)}, below {prediction.min_score:.2f}; --always writes it anyway, --min-score "

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from slip.batch.journal import Existing, Results, Row, Status
     from slip.batch.sources import Task
     from slip.batch.work import Outcome
-    from slip.cli.search import Search
+    from slip.cli.search import Approach
     from slip.cli.segment_arguments import Assign, Engine
 
 FAILED = 3
@@ -65,14 +65,14 @@ class Many:
         stdin = files.read_stdin() if STANDARD in self.images else b""
         return find_tasks(self.images, self.prompts, self.listed, output=self.folder, stdin=stdin)
 
-    def check(self, search: Search) -> None:
+    def check(self, search: Approach) -> None:
         """Refuse options that exclude each other, or that want what is not installed. Raises UsageError."""
         wanted = self.wanted
         if self.engine == "ray":
             from slip.batch.cluster import check_library
 
             check_library()
-        if self.sharing and search.options.points == "guided":
+        if self.sharing and search.guided:
             raise UsageError(
                 "--points guided searches for each prompt alone; --assign and --label-all need another"
             )
@@ -104,7 +104,7 @@ def which_existing(overwrite: bool, skip: bool) -> Existing:
     return "overwrite" if overwrite else "skip" if skip else "resume"
 
 
-def segment_many(many: Many, search: Search) -> None:
+def segment_many(many: Many, search: Approach) -> None:
     """Do what is not done yet, and tell how it went. Raises typer.Exit where not all is well."""
     start = perf_counter()
     folder = many.folder
@@ -145,7 +145,7 @@ def segment_many(many: Many, search: Search) -> None:
     _conclude(results.tally, kept, failed, perf_counter() - start)
 
 
-def _work(many: Many, job: Job, results: Results, search: Search) -> list[Row]:
+def _work(many: Many, job: Job, results: Results, search: Approach) -> list[Row]:
     """Do what is pending; returns what failed."""
     on_ray = many.engine == "ray"
     failed: list[Row] = []
@@ -175,8 +175,8 @@ def _work(many: Many, job: Job, results: Results, search: Search) -> list[Row]:
             else:
                 from slip.batch.run import run
 
-                slip, maker = search.start(display.stages)
-                work = partial(run, results.pending, slip, replace(job, maker=maker))
+                segmenter, maker = search.start(display.stages)
+                work = partial(run, results.pending, segmenter, replace(job, maker=maker))
             search.note(*dict.fromkeys(prompt for task in results.pending for prompt in task.slugs))
             display.begin()
             work(results, tell, fail_fast=many.fail_fast)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from slip import __version__
 from slip.batch.plan import Maker
@@ -29,7 +30,58 @@ if TYPE_CHECKING:
         View,
     )
     from slip.pipeline.slip import Slip
-    from slip.types import Progress
+    from slip.types import Image, Prediction, Progress
+
+
+class Asked(Protocol):
+    """A Segmenter that tells of its progress with one picture."""
+
+    def segment(self, image: Image, prompt: str, progress: Progress | None = None) -> Prediction:
+        """As of every Segmenter."""
+        ...
+
+    def segment_each(self, image: Image, prompts: Sequence[str]) -> list[Prediction]:
+        """As of every Segmenter."""
+        ...
+
+
+class Approach(Protocol):
+    """One of the ways to find what a prompt names, with its options."""
+
+    @property
+    def device(self) -> Device:
+        """Where it is to run."""
+        ...
+
+    @property
+    def guided(self) -> bool:
+        """Whether it searches a picture for each prompt alone."""
+        ...
+
+    @property
+    def remedy(self) -> str:
+        """What to try where it finds nothing."""
+        ...
+
+    def check(self) -> None:
+        """Refuse what can be refused before anything is loaded. Raises UsageError, WeightsError."""
+        ...
+
+    def fetch(self, progress: Progress) -> None:
+        """Have the published weights here. Raises WeightsError."""
+        ...
+
+    def start(self, progress: Progress = ...) -> tuple[Asked, Maker]:
+        """What answers, and what reports say of it. Raises UsageError, WeightsError."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides the results, without loading anything. Raises UsageError, WeightsError."""
+        ...
+
+    def note(self, *prompts: str) -> None:
+        """Say what the models know, where that may not be enough for the prompts."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -54,6 +106,8 @@ class Search:
     min_score: float | None
     always: bool
     cache: bool
+
+    remedy = "try more --points-per-side or lower thresholds"
 
     @cached_property
     def models(self) -> Preset:
@@ -80,6 +134,11 @@ class Search:
         from slip.pipeline.choices import how_scored
 
         return how_scored(self.models.clip, **self._scored())
+
+    @property
+    def guided(self) -> bool:
+        """Whether SAM is asked where the prompt is likely to be found. Raises UsageError."""
+        return self.options.points == "guided"
 
     def check(self) -> None:
         """Refuse what can be refused before anything is loaded. Raises UsageError."""

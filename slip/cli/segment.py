@@ -16,8 +16,9 @@ from slip.cli import arguments as args
 from slip.cli import console, files
 from slip.cli import segment_arguments as own
 from slip.cli.many import Many, how_shared, segment_many, which_existing
+from slip.cli.network import choose_search
 from slip.cli.process import without_collector
-from slip.cli.search import Search
+from slip.cli.search import Approach, Search
 from slip.errors import UsageError
 from slip.options import MAX_MEGAPIXELS, OVERLAP, PRESET, PROPOSER, VIEW
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 def segment(
+    context: typer.Context,
     given: own.Given = None,
     prompts: own.Prompts = None,
     listed: own.FromList = None,
@@ -44,6 +46,8 @@ def segment(
     skip_existing: own.SkipExisting = False,
     fail_fast: own.FailFast = False,
     engine: own.ByEngine = "plain",
+    method: own.ByMethod = "slip",
+    weights: own.Weights = None,
     preset: args.Models = PRESET,
     sam: args.Sam = None,
     clip: args.Clip = None,
@@ -97,6 +101,7 @@ def segment(
         always=always,
         cache=not no_cache,
     )
+    approach = choose_search(context, method, weights, search)
     batched = engine == "ray" or format_ == "coco" or assign or label_all
     existing = which_existing(overwrite, skip_existing)
     if batched or listed or _are_many(images, asked) or (prompts and _names_folder(output)):
@@ -104,15 +109,15 @@ def segment(
         many = Many(
             images, asked, listed, output, wanted, sharing, existing, fail_fast, max_megapixels, engine
         )
-        segment_many(many, search)
+        segment_many(many, approach)
         return
     plan = Plan.of(files.name_results(images[0], output), wanted)
     if skip_existing and any(path.exists() for path in plan.masks):
         console.tell(f"{str(plan.masks[0])!r} exists and is kept")
         return
     files.check(plan.replaced if overwrite else plan.paths, images[0], overwrite=overwrite)
-    prediction = _search(images[0], asked[0], plan, search, max_megapixels, overwrite=overwrite)
-    _conclude(prediction, perf_counter() - start)
+    prediction = _search(images[0], asked[0], plan, approach, max_megapixels, overwrite=overwrite)
+    _conclude(prediction, approach.remedy, perf_counter() - start)
 
 
 def _are_many(images: list[str], prompts: list[str]) -> bool:
@@ -147,7 +152,7 @@ def _read(given: list[str], prompts: list[str], listed: Path | None) -> tuple[li
 
 
 def _search(
-    image: str, prompt: str, plan: Plan, search: Search, max_megapixels: float, *, overwrite: bool
+    image: str, prompt: str, plan: Plan, search: Approach, max_megapixels: float, *, overwrite: bool
 ) -> Prediction:
     """Search one picture for one prompt and write what was found."""
     start = perf_counter()
@@ -160,13 +165,13 @@ def _search(
     picture = load_image(files.read_source(image), max_megapixels=max_megapixels)
     decoded = perf_counter()
     with console.progress() as progress, without_collector():
-        slip = search.load(progress)
+        segmenter, maker = search.start(progress)
         search.note(prompt)
         loaded = perf_counter()
-        prediction = slip.segment(picture, prompt, progress)
+        prediction = segmenter.segment(picture, prompt, progress)
 
     prediction = _timed(prediction, decode=decoded - start, models=loaded - decoded)
-    contents = plan.contents(picture, prediction, search.maker(slip))
+    contents = plan.contents(picture, prediction, maker)
     written = write_files(contents, plan.replaced, overwrite=overwrite)
     _emit(written, prediction, to_stdout=plan.names.mask is None)
     return prediction
@@ -191,9 +196,9 @@ def _emit(written: list[Path], prediction: Prediction, *, to_stdout: bool) -> No
         console.emit(encode_png(mask_picture(prediction.best)))
 
 
-def _conclude(prediction: Prediction, seconds: float) -> None:
+def _conclude(prediction: Prediction, remedy: str, seconds: float) -> None:
     """The last line. Raises typer.Exit where nothing matches."""
     if not prediction.found:
-        console.tell(console.no_match(prediction))
+        console.tell(console.no_match(prediction, remedy))
         raise typer.Exit(1)
     console.tell(console.summary(prediction, seconds))

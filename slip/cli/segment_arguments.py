@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from slip.cli.arguments import INPUT, MODELS, OUTPUT, RANKING
-from slip.options import TOP_K
+from slip.options import TOP_K, Method
 
 BATCH = "Many pictures or prompts"
 Format = Literal["png", "coco"]
@@ -116,6 +116,26 @@ AllMatches = Annotated[
         "--all-matches",
         help="Write the mask of every match: STEM.mask.png, STEM.mask.2.png ...",
         rich_help_panel=OUTPUT,
+    ),
+]
+
+ByMethod = Annotated[
+    Method,
+    typer.Option(
+        "--method",
+        help="slip: SAM proposes, CLIP chooses. cris, clipseg or maskrcnn: a network that was taught "
+        'parts, as in "front left door" (slip finetune --method).',
+        rich_help_panel=MODELS,
+    ),
+]
+
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|PATH",
+        help="With another --method: what slip finetune --method wrote.",
+        show_default=False,
+        rich_help_panel=MODELS,
     ),
 ]
 

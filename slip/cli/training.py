@@ -15,6 +15,7 @@ from typing import Any
 from slip.cli import console
 from slip.cli.training_arguments import NO_SEGMENTS, worker_count
 from slip.cli.training_display import display
+from slip.data.parts import is_parts
 from slip.data.pictures import PictureSet
 from slip.data.sets import open_set
 from slip.device import resolve, resolve_for_sam
@@ -52,6 +53,7 @@ class Lesson:
         Raises what reading the data, loading a SAM and ``train`` raise.
         """
         with one_voice(run.folder):
+            self._check_segments()
             if not resume:
                 run.check_free(overwrite=overwrite)
             compute = resolve(self.device, self.precision)
@@ -84,7 +86,8 @@ class Lesson:
         with console.progress() as progress:
             data = open_set(self.dataset, self.caption, progress)
         console.tell(f"{data.name}: {len(data.pictures):,} pictures of {len(data.classes):,} classes")
-        copies = [size for size in Counter(picture.group for picture in data.pictures).values() if size > 1]
+        own = (picture.group for picture in data.pictures if picture.side is None)
+        copies = [size for size in Counter(own).values() if size > 1]
         if copies:
             console.note(
                 f"{sum(copies):,} pictures are copies of one another, or nearly: "
@@ -95,6 +98,13 @@ class Lesson:
             more = f"; all in {str(folder / UNREADABLE)!r}" if len(data.unreadable) > NAMED else ""
             console.note(f"{len(data.unreadable):,} left out: {named}{more}")
         return data
+
+    def _check_segments(self) -> None:
+        if self.segments != NO_SEGMENTS and is_parts(self.dataset):
+            raise UsageError(
+                f"--segments are for pictures of whole things, and {self.dataset!r} has masks of parts; "
+                "leave it out"
+            )
 
 
 @contextmanager

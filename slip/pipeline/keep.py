@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,8 +111,13 @@ def _unpack(held: Mapping[str, NDArray[Any]]) -> list[Segment]:
     bits = np.unpackbits(held["patches"], count=sum(areas)).view(bool)
     patches = np.split(bits, np.cumsum(areas)[:-1]) if boxes else []
     return [
-        Segment(patch.reshape(box.height, box.width), box, (height, width), predicted_iou, stability)
-        for patch, box, (height, width), (predicted_iou, stability) in zip(
+        Segment(patch.reshape(box.height, box.width), box, (height, width), *map(_estimate, trust))
+        for patch, box, (height, width), trust in zip(
             patches, boxes, held["boxes"][:, 4:].tolist(), held["trust"].tolist(), strict=True
         )
     ]
+
+
+def _estimate(held: float) -> float | None:
+    """An estimate as it was before it was packed, which makes a missing one not a number."""
+    return None if isnan(held) else held

@@ -50,7 +50,7 @@ def drop_overlaps(segments: Sequence[Segment], method: Overlap) -> list[Segment]
 
 def _nms(segments: Sequence[Segment]) -> list[Segment]:
     pairs = _Pairs(segments)
-    quality = np.array([segment.predicted_iou * segment.stability for segment in segments])
+    quality = np.array([segment.trust for segment in segments])
     kept: list[int] = []
     for index in np.argsort(-quality, kind="stable"):
         if not pairs.any_above(_iou, NMS_IOU, index, kept):

@@ -62,8 +62,8 @@ def _cosines(image_features: Features, text: Features) -> LogOdds:
 
 def quality_prior(segments: Sequence[Segment]) -> LogOdds:
     """What SAM's own trust says of each segment: the logarithm of predicted IoU x stability, ``(N,)``."""
-    quality = [segment.predicted_iou * segment.stability for segment in segments]
-    prior: LogOdds = np.log(np.clip(np.array(quality, np.float64), _SMALLEST, None))
+    trust = [segment.trust for segment in segments]
+    prior: LogOdds = np.log(np.clip(np.array(trust, np.float64), _SMALLEST, None))
     return prior
 
 

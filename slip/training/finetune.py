@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
+from slip.data.parts import PartCrops
 from slip.data.pictures import Picture, PictureSet
 from slip.data.splits import Split, split
 from slip.device import Compute
@@ -249,10 +250,13 @@ def _presence(
 ) -> dict[str, Any]:
     """Where a caption is there and where not, told by the held-out pictures.
 
-    By their segments where a proposer is given; for the built-in CLIP its own SAM is at hand.
+    By their segments where a proposer is given; for the built-in CLIP its own SAM is at hand. Parts are
+    taken whole: beside a part stand others of the same picture, which no composite shows.
     """
     task.network.eval()
-    if proposer is None and start.clip == "tiny":
+    if isinstance(data, PartCrops):
+        proposer = None
+    elif proposer is None and start.clip == "tiny":
         proposer = load_proposer("tiny", propose_options("tiny"), Compute(task.compute.device, "fp32"))
     enough = len({picture.label for picture in parts.validation}) >= SHOWN < len(captions_of(data.pictures))
     if proposer and enough:

@@ -23,6 +23,8 @@ from slip.types import Image, Mask, Segment
 
 BACKGROUND_SHARE = 0.3
 """How many of the subjects that are known are put before another background."""
+SIDES = frozenset(("left", "right"))
+"""Words that are wrong of a picture in the mirror."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Labelled(Dataset[Any]):
 
     segments: of some pictures, what a proposer found; ``segment_share`` of the crops show one, large ones
     more often.
-    Crops, flips, colours (RandAugment, arXiv 1909.13719) and backgrounds vary.
+    Crops, flips, colours (RandAugment, arXiv 1909.13719) and backgrounds vary; what is said to be left or
+    right is not flipped.
     """
 
     data: PictureSet
@@ -53,7 +56,7 @@ class Labelled(Dataset[Any]):
         crop = self._crop(picture, image, mask, rng)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(rng.integers(1 << 62)))
-            return _varied(as_tensor(crop)), index
+            return _varied(as_tensor(crop), mirrored=_may_be_mirrored(picture.caption)), index
 
     def _crop(self, picture: Picture, image: Image, mask: Mask | None, rng: np.random.Generator) -> Image:
         found = self.segments.get(picture.name, ())
@@ -115,12 +118,16 @@ def as_tensor(crop: Image) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))
 
 
-def _varied(crop: Tensor) -> Tensor:
+def _may_be_mirrored(caption: str) -> bool:
+    return SIDES.isdisjoint(caption.lower().split())
+
+
+def _varied(crop: Tensor, *, mirrored: bool) -> Tensor:
     size = crop.shape[-1]
     vary = v2.Compose(
         [
             v2.RandomResizedCrop(size, scale=(0.5, 1.0), ratio=(0.75, 1.33), antialias=True),
-            v2.RandomHorizontalFlip(),
+            v2.RandomHorizontalFlip(0.5 if mirrored else 0.0),
             v2.RandAugment(num_ops=1, magnitude=7),
         ]
     )

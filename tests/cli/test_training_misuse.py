@@ -122,6 +122,11 @@ VALUES = [
         ("--segments", "--no-augment"),
     ),
     Row(
+        "segments of parts",
+        ["finetune", "critters-parts", *START, "--segments", "tiny"],
+        ("--segments", "'critters-parts' has masks of parts"),
+    ),
+    Row(
         "segments for the paper's judge",
         ["judge", "shapes", "-o", "new", "--segments", "tiny"],
         ("--segments",),

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from slip.cache import Cache
 from slip.errors import SlipWarning
+from slip.masks import segment_of
 from slip.options import Scoring
 from slip.pipeline.keep import Keeping
 from slip.pipeline.slip import Slip
@@ -59,6 +60,14 @@ def test_kept_segments_come_back_to_the_bit(tmp_path_factory, drawn):
         assert again.patch.dtype == bool
         kept = ("box", "image_size", "predicted_iou", "stability", "score")
         assert [getattr(first, name) for name in kept] == [getattr(again, name) for name in kept]
+
+
+def test_what_nobody_estimated_stays_so(cache):
+    found = [segment_of(np.ones((4, 4), bool))]
+    keeping = Keeping(cache, "p", "e")
+    keeping.segments(scene(), lambda: found)
+    [again] = keeping.segments(scene(), lambda: pytest.fail("searched"))
+    assert (again.predicted_iou, again.stability, again.trust) == (None, None, 1.0)
 
 
 def test_another_process_computes_nothing_again(cache):

@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,12 @@ from fakes import FakeProposer
 from safetensors.torch import load_file
 from training.shapes import Shapes
 
+from slip.data.critters import SPECIES
+from slip.data.parts import CritterParts, PartCrops
+from slip.data.pictures import Picture
+from slip.data.splits import trained_digest
 from slip.device import Compute
-from slip.errors import UsageError
+from slip.errors import SlipWarning, UsageError
 from slip.models import load_encoder, scoring_of
 from slip.models.checkpoint import read_checkpoint
 from slip.models.header import read_training
@@ -86,6 +91,30 @@ def test_where_nothing_could_be_absent_no_threshold_is_stored(start: Start, tmp_
     finetune(data, start, out, replace(SMALL, epochs=1), CPU, held_out=HELD_OUT)
     assert not {"presence", "scoring"} & set(read_training(out) or {})
     assert scoring_of(str(out)).min_score == 0
+
+
+def test_parts_are_taught_on_the_sides_of_their_set(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Composites are drawn for none of them: no SAM is loaded, not even that of the built-in CLIP."""
+    birds = tuple(kin for kin in SPECIES if kin.plan == "bird")[:8]
+    drawn = CritterParts(1, 48, species=birds)
+    monkeypatch.setattr("slip.training.finetune.load_proposer", lambda *_: pytest.fail("a SAM is loaded"))
+    monkeypatch.setattr("slip.training.finetune.training_of", lambda _: None)
+    out = tmp_path / "parts.safetensors"
+    data, options = PartCrops(drawn, "the {}"), replace(SMALL, epochs=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SlipWarning)
+        result = finetune(data, start, out, options, CPU, caption="the {}")
+    assert result["trials"] == sum(len(picture.parts) for picture in drawn.pictures("validation"))
+    told = read_training(out) or {}
+    assert (told["data"], told["digest"], told["caption"]) == (drawn.name, drawn.digest, "the {}")
+    assert told["trained"] == trained_digest(split_of(data, "train"))
+    assert told["presence"]["pairs"] == 8000
+
+
+def split_of(data: PartCrops, side: str) -> list[Picture]:
+    return [picture for picture in data.pictures if picture.side == side]
 
 
 @pytest.mark.parametrize(("lock", "tower"), [("image", "visual."), ("text", "transformer.")])

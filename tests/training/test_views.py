@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,28 @@ def test_items_are_squares_that_show_the_class(with_masks: bool) -> None:
         crop, index = labelled[epoch, 7]
         assert (crop.shape, crop.dtype, index) == ((3, SIZE, SIZE), torch.uint8, 7)
         assert crop.float().std() > 0
+
+
+@pytest.mark.parametrize(
+    ("caption", "mirrored"), [("a front Left door", False), ("right eye", False), ("a bright eye", True)]
+)
+def test_what_is_left_or_right_is_not_mirrored(caption: str, mirrored: bool) -> None:
+    data = Shapes(count=1)
+    picture = replace(data.pictures[0], caption=caption)
+    seen: list[float] = []
+
+    class Flip(torch.nn.Module):
+        def __init__(self, p: float = 0.5) -> None:
+            super().__init__()
+            seen.append(p)
+
+        def forward(self, crop: torch.Tensor) -> torch.Tensor:
+            return crop
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("slip.training.views.v2.RandomHorizontalFlip", Flip)
+        Labelled(data, [picture], SIZE, seed=0)[0, 0]
+    assert seen == [0.5 if mirrored else 0.0]
 
 
 def test_segments_are_shown_as_often_as_asked() -> None:
