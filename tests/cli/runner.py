@@ -21,6 +21,7 @@ PRELOADED = [
     "slip.cli.entrants",
     "slip.cli.contenders",
     "slip.cli.lessons",
+    "slip.cli.part_lessons",
     "slip.data.sets",
     "slip.evaluation.report",
     "slip.evaluation.referring.report",
@@ -28,6 +29,7 @@ PRELOADED = [
     "slip.outputs",
     "slip.models.sam.proposer",
     "slip.models.clip",
+    "slip.training.cris",
     "slip.training.finetune",
     "slip.training.judge",
 ]
