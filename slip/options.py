@@ -297,7 +297,8 @@ class PartOptions:
 
     batch: items a step; an item is a picture with up to ``expressions`` of its parts, asked together, or
     for ``maskrcnn`` a picture. rate: highest learning rate.
-    encoder_rate: share of it that encoders with earlier weights learn at, 0 to 1.
+    encoder_rate: share of it that encoders with earlier weights learn at, above 0, to 1.
+    weight_decay: of Adam (CRIS's is 0), AdamW or SGD. clip_norm: gradients longer than this are shortened.
     decay: ``step``: the rate falls to a tenth after .7 of the steps, as published for CRIS (35 of 50
     epochs); ``cosine``: up in the first twentieth, then down to nothing.
     image_size: side of the pictures in pixels; None for what suits the network.
@@ -318,7 +319,7 @@ class PartOptions:
 PART_OPTIONS: dict[PartNetwork, PartOptions] = {
     "cris": PartOptions(),
     "clipseg": PartOptions(rate=1e-3, weight_decay=1e-4),
-    "maskrcnn": PartOptions(batch=4, rate=5e-3, encoder_rate=1.0, weight_decay=1e-4),
+    "maskrcnn": PartOptions(batch=4, rate=5e-3, encoder_rate=1.0, weight_decay=1e-4, clip_norm=10.0),
 }
 
 PART_THRESHOLD = 0.35

@@ -100,7 +100,7 @@ def names(folder):
 def test_catalogue_holds_what_the_presets_need():
     entries = weights.catalogue()
     assert {"sam/vit_b", "sam/vit_h", "clip/ViT-B-32/openai", "clip/ViT-L-14/openai"} <= entries.keys()
-    assert len({entry.file for entry in entries.values()}) == len(entries) == 14
+    assert len({entry.file for entry in entries.values()}) == len(entries) == 15
     assert entries["sam/vit_b"].bytes == 375_042_383
     assert entries["clip/ViT-B-32/laion2b_s34b_b79k"].bytes is None
     openai = [entry for name, entry in entries.items() if name.endswith("/openai")]

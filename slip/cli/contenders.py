@@ -21,7 +21,9 @@ from slip.cli.entrants import (
     load_search,
     scoring_in,
 )
-from slip.data.parts import PartSet
+from slip.data.drawn import CRITTERS_NAME
+from slip.data.parts import SIDES, PartSet
+from slip.data.parts.critters import CRITTERS_PARTS
 from slip.device import resolve
 from slip.errors import UsageError
 from slip.evaluation.referring.loop import Contender
@@ -209,10 +211,14 @@ class Contest:
 
 
 def _taught(training: Mapping[str, Any], data: PartSet) -> set[str]:
-    """The sides of a set that a training, or one before it, was on."""
+    """The sides of a set that a training, or one before it, was on.
+
+    A set is known by its name and its digest. ``critters`` are portraits of every species.
+    """
     sides: set[str] = set()
     for one in lineage(training):
         if data.digest == one.get("digest") or data.name == one.get("data"):
-            told = one.get("sides")
-            sides |= set(map(str, told)) if isinstance(told, list) else {"train"}
+            sides.add("train")
+        if data.name == CRITTERS_PARTS and one.get("data") == CRITTERS_NAME:
+            sides.update(SIDES)
     return sides

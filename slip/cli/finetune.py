@@ -40,6 +40,8 @@ SEARCHED = ("rate", "embed_dim")
 """The options that ``--grid`` sets itself."""
 OF_PARTS = ("encoder_rate", "decay", "image_size", "expressions")
 """The options that networks of parts have and SLIP's CLIP has not."""
+NOT_OF = {"clipseg": ("encoder_rate",), "maskrcnn": ("expressions",)}
+"""The options that one network of parts has not."""
 OF_SLIP = (
     *(name for name in ONLY["clip"] if name not in ("from_", "weights")),
     *("recipe", "grid", "embed_dim", "caption", "validation"),
@@ -206,7 +208,7 @@ def finetune(
     encoder_rate: Annotated[
         float | None,
         typer.Option(
-            min=0,
+            callback=given.above_zero,
             max=1,
             help="With --method: share of the rate at which encoders learn that know something already.",
             show_default=_of_methods("encoder_rate"),
@@ -287,6 +289,9 @@ def _given(**values: Any) -> dict[str, Any]:
 
 def check_method(context: typer.Context, method: Method) -> None:
     """Raise UsageError where an option is given that the method does not have."""
+    for name in NOT_OF.get(method, ()):
+        if flag := args.flag_given(context, name):
+            raise UsageError(f"{flag} says nothing to --method {method}; leave it out")
     for name in OF_PARTS if method == "slip" else OF_SLIP:
         if flag := args.flag_given(context, name):
             wanted = "one of the other methods" if method == "slip" else "--method slip"

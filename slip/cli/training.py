@@ -15,14 +15,14 @@ from typing import Any
 from slip.cli import console
 from slip.cli.training_arguments import NO_SEGMENTS, worker_count
 from slip.cli.training_display import display
-from slip.data.parts import is_parts
+from slip.data.parts import PartCrops, is_parts
 from slip.data.pictures import PictureSet
 from slip.data.sets import open_set
 from slip.device import resolve, resolve_for_sam
 from slip.errors import UsageError
 from slip.evaluation.intervals import wilson
 from slip.models import check_proposer, load_proposer
-from slip.options import Device, Precision, SplitOptions, propose_options
+from slip.options import SPLIT, Device, Precision, SplitOptions, propose_options
 from slip.training.distributed import leads
 from slip.training.report import UNREADABLE
 from slip.training.run import Record, Run
@@ -53,7 +53,7 @@ class Lesson:
         Raises what reading the data, loading a SAM and ``train`` raise.
         """
         with one_voice(run.folder):
-            self._check_segments()
+            self._check_parts()
             if not resume:
                 run.check_free(overwrite=overwrite)
             compute = resolve(self.device, self.precision)
@@ -85,7 +85,8 @@ class Lesson:
         """
         with console.progress() as progress:
             data = open_set(self.dataset, self.caption, progress)
-        console.tell(f"{data.name}: {len(data.pictures):,} pictures of {len(data.classes):,} classes")
+        what = "crops of parts" if isinstance(data, PartCrops) else "pictures"
+        console.tell(f"{data.name}: {len(data.pictures):,} {what} of {len(data.classes):,} classes")
         own = (picture.group for picture in data.pictures if picture.side is None)
         copies = [size for size in Counter(own).values() if size > 1]
         if copies:
@@ -99,12 +100,17 @@ class Lesson:
             console.note(f"{len(data.unreadable):,} left out: {named}{more}")
         return data
 
-    def _check_segments(self) -> None:
-        if self.segments != NO_SEGMENTS and is_parts(self.dataset):
+    def _check_parts(self) -> None:
+        """Refuse what a set with masks of parts has no use for. Raises UsageError."""
+        if not is_parts(self.dataset):
+            return
+        if self.segments != NO_SEGMENTS:
             raise UsageError(
                 f"--segments are for pictures of whole things, and {self.dataset!r} has masks of parts; "
                 "leave it out"
             )
+        if self.held_out.validation != SPLIT.validation:
+            raise UsageError(f"{self.dataset!r} says itself what is held out; leave --validation out")
 
 
 @contextmanager

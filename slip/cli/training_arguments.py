@@ -22,8 +22,8 @@ DataSet = Annotated[
     typer.Argument(
         metavar="DATASET",
         help="A folder that holds a folder of pictures for each class; a .csv or .jsonl with image and "
-        "label or caption; critters, the drawn ones; or a set with masks of parts, each part a class "
-        "(see slip data).",
+        "label or caption; critters, the drawn ones; or a set with masks of parts (see slip data), "
+        "with --method to eval or finetune, else each part a class.",
         show_default=False,
     ),
 ]

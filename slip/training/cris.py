@@ -13,13 +13,15 @@ from torch.optim import Adam
 
 from slip.data.parts import PartSet
 from slip.device import Compute
+from slip.errors import UsageError
 from slip.models.checks import is_own_clip, named_clip
 from slip.models.cris.load import begin_cris, load_cris
 from slip.models.cris.network import Cris
-from slip.models.cris.segmenter import padding_of
-from slip.models.header import kind_of, read_training
+from slip.models.cris.segmenter import TOGETHER, padding_of
+from slip.models.header import kind_of
 from slip.options import PartOptions
 from slip.training.distributed import Ranks, device_of
+from slip.training.finetune import training_of
 from slip.training.loop import Watch, held_out_batches, steps_per_epoch
 from slip.training.parts import (
     Asked,
@@ -51,16 +53,18 @@ class CrisTask:
         self, network: Cris, data: PartSet, options: PartOptions, compute: Compute, workers: int
     ) -> None:
         train, config = training_pictures(data), network.config
+        if min(options.batch, len(train)) * options.expressions < 2:
+            raise UsageError("one expression a step is too few for batch normalisation; ask more together")
         self.compute = compute
         self.network = network.to(device_of(compute)).to(memory_format=torch.channels_last)
         shown = partial(Asked, data, size=config.image_size, pad=padding_of(network), length=config.words)
         self.data: Any = shown(train, expressions=options.expressions, seed=options.seed)
         held_out = validation_pictures(data)
         most = max(len(picture.parts) for picture in held_out)
-        self.held_out = held_out_batches(shown(held_out, expressions=most), workers, batch=4)
+        self.held_out = held_out_batches(shown(held_out, expressions=most), workers, batch=1)
         self.size = len(train)
         self.optimiser = Adam(
-            rate_groups(network.encoders, network, options),
+            rate_groups(network.encoders.clip, network, options),
             lr=options.rate,
             weight_decay=options.weight_decay,
         )
@@ -75,36 +79,40 @@ class CrisTask:
 
     def validate(self) -> dict[str, float]:
         """On validation pictures, with the wordings of an evaluation: loss, mean IoU and Precision@.5."""
-        losses, ious = [], []
+        losses, ious, network = [], [], self.network
         for batch in self.held_out:
-            pixels, masks, tokens, weights = (part.to(self.network.mean.device) for part in batch)
+            pixels, masks, tokens, weights = (part.to(network.mean.device) for part in batch)
+            asked = weights[0] > 0
             with self.compute.autocast():
-                logits = self.network(pixels, tokens).float()
-            targets = targets_of(masks, logits.shape[-2:])
-            losses.append(float(contrastive_loss(logits, targets, weights)))
-            ious.append(agreement(logits, targets, weights))
+                seen, questions = network.see(pixels), tokens[0, asked].split(TOGETHER)
+                found = [network.ask(seen.repeated(len(some)), network.read(some)) for some in questions]
+            logits = torch.cat(found).float()[None]
+            targets, all_of = targets_of(masks[:, asked], logits.shape[-2:]), weights[:, asked]
+            losses.append(contrastive_loss(logits, targets, all_of).expand(logits.shape[1]))
+            ious.append(agreement(logits, targets, all_of))
         iou = torch.cat(ious)
         return {
-            "loss": sum(losses) / len(losses),
+            "loss": float(torch.cat(losses).mean()),
             "iou": float(iou.mean()),
             "precision": float((iou > 0.5).float().mean()),
         }
 
     def score(self, record: Record) -> tuple[float, ...]:
-        """The best epoch has the highest IoU."""
-        return (float(record["validation_iou"]),)
+        """The best epoch has the highest IoU, of equals the lowest loss."""
+        return float(record["validation_iou"]), -float(record["validation_loss"])
 
 
 def begin(start: str, weights: str | None) -> Begin:
     """How a CRIS is begun; start: ``tiny``, ``base``, a CLIP with a ModifiedResNet, or an earlier CRIS."""
 
     def make(data: PartSet, options: PartOptions, compute: Compute, workers: int, watch: Watch) -> Learner:
-        path, before = Path(named_clip(start)), None
-        if is_own_clip(str(path)) and start != "tiny" and kind_of(path) == "cris":
-            network, before = _gone_on(path, options.image_size), read_training(path)
+        path = named_clip(start)
+        if start != "base" and path != "tiny" and is_own_clip(path) and kind_of(Path(path)) == "cris":
+            network = _gone_on(Path(path), options.image_size)
         else:
             network = begin_cris(start, weights, options.image_size, watch.stage)
         task = CrisTask(network, data, options, compute, workers)
+        before = None if start == "base" else training_of(start)
         return Learner("cris", network.config.to_json(), network, task, before)
 
     return make

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from slip.errors import UsageError
+from slip.models.checks import is_own_clip, named_clip
 from slip.options import PartNetwork
 from slip.training.parts import Begin
 
@@ -15,6 +17,8 @@ def begin_with(method: PartNetwork, start: str, weights: str | None) -> Begin:
 
     Raises UsageError for what cannot be begun with; ``Begin`` itself raises that and WeightsError.
     """
+    if weights is not None and (start == "tiny" or is_own_clip(named_clip(start))):
+        raise UsageError(f"{start} brings its weights; leave --weights {weights} out")
     if method == "cris":
         from slip.training.cris import begin
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 from torch.utils.data import Dataset
 
-from slip.data.parts import PartPicture, PartSet, wordings
+from slip.data.parts import PartPicture, PartSet, told_apart
 from slip.data.pictures import Picture
 from slip.data.splits import Split, trained_digest
 from slip.device import Compute
@@ -32,7 +33,7 @@ from slip.training.run import Record, Run
 from slip.types import Image, Mask
 
 KEPT_BYTES = 400_000_000
-"""Prepared pictures are kept up to so many bytes: an epoch then costs no decoding."""
+"""Each process keeps prepared pictures up to about so many bytes: an epoch then costs no decoding."""
 VALIDATED = 200
 """Validation pictures that are asked after an epoch, at even distances."""
 STEPS_DOWN, WARM_UP = 0.7, 0.05
@@ -64,8 +65,8 @@ class Asked(Dataset[Any]):
 
     An item: the letterboxed picture, ``uint8 (3, S, S)``; K masks, ``uint8 (K, S, S)`` from 0 to 255; the
     tokens of their expressions, ``int64 (K, L)``; and weights, ``float32 (K)``: 0 where a picture has
-    fewer parts. Which parts and which wordings is drawn from (seed, epoch, index), without a seed all is
-    as in an evaluation.
+    fewer parts and some come again, which then only fill the batch. Which parts and which wordings is drawn
+    from (seed, epoch, index); without a seed all is as in an evaluation.
 
     size: side of the square in pixels. pad: the colour around the picture. length: tokens of an expression.
     """
@@ -92,13 +93,13 @@ class Asked(Dataset[Any]):
             order = rng.permutation(len(order)).tolist()
             said = rng.integers(0, 1 << 16, len(order)).tolist()
         chosen = order[: self.expressions]
-        told = [wordings(picture.parts[place], picture.subject) for place in chosen]
-        words = [ways[said[place] % len(ways)] for ways, place in zip(told, chosen, strict=True)]
-        missing = self.expressions - len(chosen)
-        weights = torch.tensor([1.0] * len(chosen) + [0.0] * missing)
-        targets = np.concatenate([masks[chosen], np.zeros((missing, *masks.shape[1:]), np.uint8)])
-        tokens = open_clip.tokenize(words + [""] * missing, self.length)
-        return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), torch.from_numpy(targets), tokens, weights
+        weights = torch.tensor([1.0] * len(chosen) + [0.0] * (self.expressions - len(chosen)))
+        chosen = list(islice(cycle(chosen), self.expressions))
+        told = told_apart(picture)
+        words = [told[place][said[place] % len(told[place])] for place in chosen]
+        tokens = open_clip.tokenize(words, self.length)
+        square = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+        return square, torch.from_numpy(masks[chosen]), tokens, weights
 
     def _prepared(self, index: int) -> tuple[Image, Image]:
         """The square picture and the masks of its parts, in their order."""
@@ -107,7 +108,8 @@ class Asked(Dataset[Any]):
             picture = self.pictures[index]
             image, masks = self.data.load(picture)
             found = self._square(image, [masks[part] for part in picture.parts])
-            if (len(self._kept) + 1) * sum(array.nbytes for array in found) > KEPT_BYTES:
+            held = sum(array.nbytes for pair in (*self._kept.values(), found) for array in pair)
+            if held > KEPT_BYTES:
                 return found
             self._kept[index] = found
         return self._kept[index]
@@ -146,7 +148,7 @@ def schedule(optimiser: Optimizer, options: PartOptions, steps: int) -> LRSchedu
 
 
 def rate_groups(encoders: nn.Module, network: nn.Module, options: PartOptions) -> list[dict[str, Any]]:
-    """The parameters of encoders with their share of the rate, and all others with the whole of it."""
+    """The parameters of encoders that know something with their share of the rate, all others with it."""
     moving = [parameter for parameter in network.parameters() if parameter.requires_grad]
     inside = {id(parameter) for parameter in encoders.parameters()}
     return [
@@ -164,7 +166,10 @@ def targets_of(masks: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def agreement(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """IoU of each expression with a weight above 0, at the network's own size, ``float32 (N)``."""
+    """IoU of each expression with a weight above 0, at the network's own size, ``float32 (N)``.
+
+    Coarser than an evaluation's: a part without a pixel at that size counts as not found.
+    """
     found, true = logits.sigmoid() > PART_THRESHOLD, targets > 0.5
     shared, either = (found & true).sum((-2, -1)), (found | true).sum((-2, -1))
     return (shared / (either + 1e-6))[weights > 0]
@@ -239,5 +244,5 @@ def check_options(options: PartOptions) -> None:
     for name in ("rate", "clip_norm"):
         if not getattr(options, name) > 0:
             raise UsageError(f"{name} cannot be {getattr(options, name)}; choose a number above 0")
-    if not 0 <= options.encoder_rate <= 1:
-        raise UsageError(f"encoder_rate cannot be {options.encoder_rate}; choose 0 to 1")
+    if not 0 < options.encoder_rate <= 1:
+        raise UsageError(f"encoder_rate cannot be {options.encoder_rate}; choose above 0, to 1")

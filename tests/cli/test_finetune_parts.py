@@ -82,8 +82,11 @@ def test_it_goes_on_to_the_same_bits(
 def test_what_was_taught_segments(unbroken: tuple[Path, Run]) -> None:
     picture = next((unbroken[0] / "birds" / "images").iterdir())
     asked = ["segment", picture, "the bird's wing", "--method", "cris", "--weights", "parts", "-o", "a.png"]
-    done = run_warm(*asked, "--overwrite", cwd=unbroken[0])
-    assert done.code in (0, 1), done.stderr
+    done = run_warm(*asked, "--json", cwd=unbroken[0])
+    told = json.loads((unbroken[0] / "a.json").read_text())
+    assert done.code == (0 if told["found"] else 1), done.stderr
+    assert (unbroken[0] / "a.png").exists() is told["found"]
+    assert told["models"] == {"cris": "parts.safetensors"} and told["options"]["method"] == "cris"
 
 
 @pytest.mark.skipif(

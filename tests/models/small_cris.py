@@ -29,7 +29,9 @@ def small_cris(seed: int = 0) -> Cris:
         for name, parameter in network.named_parameters():
             if name.endswith("bn3.weight"):
                 parameter.fill_(0.5)
-        network.projector.filters.bias[-1] = 0.0
+        network.projector.filters.weight *= 100
+        network.projector.filters.bias *= 100
+        network.projector.filters.bias[-1] = -0.6
     return network.eval()
 
 

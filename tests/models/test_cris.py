@@ -12,7 +12,7 @@ import open_clip
 import pytest
 import torch
 from models.small_cris import CLIP, CRIS, save_cris, small_cris
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate
 
 from slip.device import Compute
@@ -153,6 +153,64 @@ def test_sinusoids_against_the_formula() -> None:
     assert torch.equal(grid[0, :, :4], sinusoid(4, torch.arange(3)))
 
 
+def test_a_decoder_layer_by_the_letter(network: Cris) -> None:
+    """Pre-norm, places on queries and keys alone, another norm behind each attention."""
+    torch.manual_seed(3)
+    layer = network.decoder.layers[0]
+    pixels, words, places = torch.randn(2, 9, 16), torch.randn(2, 12, 16), torch.randn(9, 16)
+    keys, padding = words + torch.randn(12, 16), torch.zeros(2, 12, dtype=torch.bool)
+    padding[:, 7:] = True
+
+    def attend(attention: nn.MultiheadAttention, asked: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        if attention.in_proj_weight is not None:
+            weights = attention.in_proj_weight.chunk(3)
+        else:
+            weights = (attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight)
+        heads = [
+            (part @ weight.T + bias).unflatten(-1, (2, 8)).transpose(1, 2)
+            for part, weight, bias in zip(
+                (asked, key, value), weights, attention.in_proj_bias.chunk(3), strict=True
+            )
+        ]
+        scores = heads[0] @ heads[1].transpose(-1, -2) / math.sqrt(8)
+        if key.shape[1] == 12:
+            scores = scores.masked_fill(padding[:, None, None], -math.inf)
+        return attention.out_proj((scores.softmax(-1) @ heads[2]).transpose(1, 2).flatten(2))
+
+    with torch.inference_mode():
+        normed = layer.before_own(pixels)
+        wanted = pixels + layer.after_own(attend(layer.own, normed + places, normed + places, normed))
+        asked = layer.before_cross(wanted) + places
+        wanted = wanted + layer.after_cross(attend(layer.cross, asked, keys, words))
+        wanted = wanted + layer.feed(layer.before_feed(wanted))
+        found = layer(pixels, words, keys, places, padding)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_the_neck_by_the_letter(network: Cris) -> None:
+    torch.manual_seed(4)
+    neck = network.neck
+    c3, c4, c5 = torch.randn(1, 64, 8, 8), torch.randn(1, 128, 4, 4), torch.randn(1, 16, 2, 2)
+    sentence = torch.randn(1, 16)
+
+    def up(features: Tensor) -> Tensor:
+        return interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+
+    with torch.inference_mode():
+        f5 = neck.joined(neck.c5(c5) * neck.sentence(sentence)[:, :, None, None])
+        f4 = neck.f4(torch.cat([neck.c4(c4), up(f5)], 1))
+        halved = neck.c3(c3).unflatten(2, (4, 2)).unflatten(4, (4, 2)).mean((3, 5))
+        f3 = neck.f3(torch.cat([halved, f4], 1))
+        merged = neck.merged(torch.cat([up(neck.from_5(f5)), neck.from_4(f4), neck.from_3(f3)], 1))
+        wanted = neck.placed(with_coordinates(merged))
+        found = neck(neck.see(c3, c4, c5), sentence)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+    assert [part[0].kernel_size for part in (neck.c3, neck.c4, neck.c5, neck.f4, neck.merged)] == [
+        *((3, 3), (3, 3), (1, 1)),
+        *((1, 1), (1, 1)),
+    ]
+
+
 def test_words_beyond_the_end_are_not_heard(network: Cris) -> None:
     torch.manual_seed(1)
     features, words = torch.randn(1, 16, 4, 4), torch.randn(1, 12, 16)
@@ -189,6 +247,8 @@ class TestSegmenter:
     def test_how_many_are_asked_changes_nothing(self, segmenter: CrisSegmenter) -> None:
         image, prompts = noise(50, 70), [f"wing {number}" for number in range(TOGETHER + 3)]
         together = segmenter.segment_each(image, prompts)
+        shares = [found.segments[0].area / (50 * 70) if found.segments else 0.0 for found in together]
+        assert any(0.02 < share < 0.98 for share in shares), "there is something to tell apart"
         assert [one.prompt for one in together] == prompts
         for prompt, found in zip(prompts, together, strict=True):
             alone = segmenter.segment(image, prompt)
@@ -204,6 +264,29 @@ class TestSegmenter:
 
     def test_nothing_asked(self, segmenter: CrisSegmenter) -> None:
         assert segmenter.segment_each(noise(8, 8), []) == []
+
+    @pytest.mark.parametrize("size", [(32, 64), (64, 32), (128, 96), (40, 100)], ids=str)
+    def test_an_answer_lies_where_the_logits_are(
+        self, segmenter: CrisSegmenter, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+    ) -> None:
+        """A block of the square, in cells of four pixels, is found at its place in the picture."""
+        height, width = size
+        scale = 64 / max(size)
+        top, left = (64 - height * scale) / 2, (64 - width * scale) / 2
+        rows, columns = slice(6, 9), slice(7, 12)
+        logits = torch.full((1, 16, 16), -9.0)
+        logits[0, rows, columns] = 9.0
+        monkeypatch.setattr(segmenter._network, "ask", lambda seen, read: logits)
+        mask = segmenter.segment(noise(height, width), "wing").best.mask
+        ys, xs = np.nonzero(mask)
+        slack = 2 / scale
+        found = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
+        wanted = [
+            (4 * end - offset) / scale
+            for ends, offset in ((rows, top), (columns, left))
+            for end in (ends.start, ends.stop)
+        ]
+        assert np.abs(np.subtract(found, wanted)).max() <= slack, (found, wanted)
 
     def test_the_padding_is_no_answer(self, network: Cris) -> None:
         everywhere = small_cris()

@@ -75,10 +75,10 @@ class TestAsked:
         assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
         assert any(not torch.equal(first[0], other) for other in first[1:])
 
-    def test_a_picture_with_fewer_parts_is_not_asked_twice(self) -> None:
-        _, masks, tokens, weights = asked(FakeParts())[(0, 0)]
-        assert weights.tolist() == [1, 0]
-        assert not masks[1].any() and tokens[1].tolist() == open_clip.tokenize([""], 12)[0].tolist()
+    def test_a_picture_with_fewer_parts_fills_the_batch_and_counts_once(self) -> None:
+        _, masks, tokens, weights = asked(FakeParts(), expressions=3)[(0, 0)]
+        assert weights.tolist() == [1, 0, 0]
+        assert torch.equal(masks[0], masks[1]) and torch.equal(tokens[0], tokens[2])
 
     def test_without_a_seed_it_asks_as_an_evaluation_does(self) -> None:
         data = CritterParts(count=1, size=64)
@@ -202,7 +202,8 @@ class TestSides:
         ({"batch": 0}, "batch cannot be 0; choose 1 or more"),
         ({"expressions": 0}, "expressions cannot be 0; choose 1 or more"),
         ({"rate": 0.0}, "rate cannot be 0.0; choose a number above 0"),
-        ({"encoder_rate": 1.5}, "encoder_rate cannot be 1.5; choose 0 to 1"),
+        ({"encoder_rate": 1.5}, "encoder_rate cannot be 1.5; choose above 0, to 1"),
+        ({"encoder_rate": 0.0}, "encoder_rate cannot be 0.0; choose above 0, to 1"),
     ],
     ids=str,
 )

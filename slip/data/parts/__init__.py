@@ -12,7 +12,7 @@ True
 
 from slip.data.parts.critters import CritterParts
 from slip.data.parts.crops import PartCrops
-from slip.data.parts.expressions import Triple, triples, wordings
+from slip.data.parts.expressions import Triple, told_apart, triples, wordings
 from slip.data.parts.files import CocoParts
 from slip.data.parts.records import SIDES, Fault, Part, PartPicture, PartSet, Side
 from slip.data.parts.sets import is_parts, open_parts
@@ -30,6 +30,7 @@ __all__ = [
     "Triple",
     "is_parts",
     "open_parts",
+    "told_apart",
     "triples",
     "wordings",
 ]

@@ -1,6 +1,7 @@
 """The set ``critters-parts``: portraits of the made-up species, with exact masks of their parts.
 
-Species, not pictures, are held out: of every body plan some are never trained on.
+Species, not pictures, are held out: of every body plan some are only for validation and testing. The built-in
+weights were made from made-up species of the same plans, colours and patterns (``recipes/``).
 """
 
 from __future__ import annotations

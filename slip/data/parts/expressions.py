@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -26,6 +27,16 @@ def wordings(part: Part, subject: str = "") -> tuple[str, ...]:
     """
     said = [part.category, f"{subject} {part.name}" if subject else part.category, part.name]
     return tuple(dict.fromkeys(map(plain, said)))
+
+
+def told_apart(picture: PartPicture) -> tuple[tuple[str, ...], ...]:
+    """The wordings of each part of a picture, without those that mean another of its parts as well.
+
+    The first, which is the category, always stays.
+    """
+    every = [wordings(part, picture.subject) for part in picture.parts]
+    count = Counter(way for ways in every for way in ways)
+    return tuple((ways[0], *(way for way in ways[1:] if count[way] == 1)) for ways in every)
 
 
 def triples(pictures: Iterable[PartPicture]) -> tuple[Triple, ...]:

@@ -26,7 +26,12 @@ DEPTH = 3
 
 _ROOMS = ("", "images", "JPEGImages")
 """Folders that pictures are kept in, beside annotations."""
-_SIDES: dict[str, Side] = {"train": "train", "val": "validation", "test": "test"}
+_SIDES: dict[str, Side] = {
+    **dict.fromkeys(("train", "training", "trainset", "trainingset"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "valset", "validset", "validationset"), "validation"),
+    **dict.fromkeys(("test", "testing", "testset"), "test"),
+}
+"""The words in the names of files and folders by which sides are known."""
 _CHUNK = 1 << 20
 
 
@@ -95,9 +100,8 @@ def side_of(path: Path) -> Side | None:
     """
     for part in reversed(path.with_suffix("").parts):
         for word in re.split(r"[^a-z]+", part.lower()):
-            for start, side in _SIDES.items():
-                if word.startswith(start):
-                    return side
+            if word in _SIDES:
+                return _SIDES[word]
     return None
 
 

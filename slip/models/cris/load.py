@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from slip.errors import UsageError
 from slip.models.checkpoint import WithoutDraws, load_strictly, read_checkpoint
@@ -12,7 +13,9 @@ from slip.models.cris.network import Cris
 from slip.types import Progress
 
 SMALL = {"image_size": 192, "words": 17, "width": 96, "heads": 4, "hidden": 384, "dropout": 0.0}
-"""Sizes of a CRIS that is trained on a CPU, upon the built-in CLIP."""
+"""Sizes of a CRIS that is trained on a CPU, upon the built-in CLIP or one like it."""
+NARROW = 64
+"""A ModifiedResNet of less than this width, RN50's, carries a small one."""
 BASE = ("RN50", "openai")
 """The CLIP that CRIS was published upon."""
 
@@ -45,7 +48,12 @@ def begin_cris(
         raise UsageError(
             f"CLIP {clip} has no ModifiedResNet, which CRIS needs; start from base, RN50, RN101 or tiny"
         )
-    config = CrisConfig(told, **(SMALL if clip == "tiny" else {}))  # type: ignore[arg-type]
+    sizes: dict[str, Any] = SMALL if told["vision_cfg"]["width"] < NARROW else {}
+    config = CrisConfig(told, **sizes)
+    try:
+        config.check()
+    except (LookupError, TypeError, ValueError) as error:
+        raise UsageError(f"CRIS cannot be built upon CLIP {clip}: {error}; start from base or tiny") from None
     network = Cris(config if image_size is None else config.at(image_size))
     network.encoders.clip.load_state_dict(model.state_dict())
     return network
