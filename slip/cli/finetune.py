@@ -51,7 +51,7 @@ OF_SLIP = (
 
 def _of_recipes(option: str) -> str:
     """The default of an option, by recipe and method."""
-    ways: dict[str, Any] = {"clip": FINETUNE, "paper": PAPER, **PART_OPTIONS}
+    ways = {"clip": FINETUNE, "paper": PAPER, **{str(name): one for name, one in PART_OPTIONS.items()}}
     return ", ".join(f"{name} {getattr(options, option):g}" for name, options in ways.items())
 
 

@@ -87,7 +87,8 @@ class CrisTask:
                 seen, questions = network.see(pixels), tokens[0, asked].split(TOGETHER)
                 found = [network.ask(seen.repeated(len(some)), network.read(some)) for some in questions]
             logits = torch.cat(found).float()[None]
-            targets, all_of = targets_of(masks[:, asked], logits.shape[-2:]), weights[:, asked]
+            size = logits.shape[-2], logits.shape[-1]
+            targets, all_of = targets_of(masks[:, asked], size), weights[:, asked]
             losses.append(contrastive_loss(logits, targets, all_of).expand(logits.shape[1]))
             ious.append(agreement(logits, targets, all_of))
         iou = torch.cat(ious)
