@@ -33,11 +33,18 @@ def data(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Also draw some pictures with their parts into this .png."),
+        typer.Option(
+            "-o", "--output", help="Also draw some pictures with their parts into this .png or .jpg."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the sheet.")] = False,
 ) -> None:
     """Tell what a data set holds: sides, parts and how to ask for them, and what is broken in it.
+
+    Sets with masks of parts are folders with annotations in COCO's form, three levels down at most:
+    images, annotations (polygons or RLE) and categories, of which a supercategory is what has the part
+    ("wing" of "bird"). Where the path of the .json says train, val or test, that is its side; where there
+    is no validation, a fifth of the training pictures is held out. PartImageNet is read as it comes.
 
     The tables go to standard output. What is broken was left out, and is left out by every command.
     """

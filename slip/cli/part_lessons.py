@@ -71,8 +71,8 @@ class PartLesson:
         emit_results(out, run.folder)
         right = percent(best["validation_precision"], best["trials"])
         return (
-            f"validation IoU {best['validation_iou']:.3f}, above .5 in {right} questions, "
-            f"best in epoch {best['epoch']} of {options.epochs}"
+            f"validation IoU at the network's size {best['validation_iou']:.3f}, above .5 in {right} "
+            f"questions, best in epoch {best['epoch']} of {options.epochs}"
         )
 
     def read(self, folder: Path) -> PartSet:

@@ -9,6 +9,7 @@ from pathlib import Path
 from slip.data.drawn import CRITTERS_NAME, DrawnSet
 from slip.data.folders import open_folders
 from slip.data.parts import PartCrops, is_parts, open_parts
+from slip.data.parts.critters import CRITTERS_PARTS
 from slip.data.paths import kind_of
 from slip.data.pictures import PictureSet
 from slip.data.tables import open_table
@@ -46,5 +47,6 @@ def open_set(source: str, caption: str = CAPTION, progress: Progress | None = No
         return open_table(path, caption, progress)
     wrong = "is no data set" if kind else "does not exist"
     raise UsageError(
-        f"{source!r} {wrong}; give a folder of class folders, a .csv or .jsonl table, or {CRITTERS_NAME!r}"
+        f"{source!r} {wrong}; give a folder of class folders, a .csv or .jsonl table, or {CRITTERS_NAME!r}, "
+        f"or a set with masks of parts, as {CRITTERS_PARTS!r} (see slip data --help)"
     )

@@ -44,7 +44,7 @@ def test_what_it_says_and_leaves(unbroken: tuple[Path, Run]) -> None:
     folder, done = unbroken
     assert done.lines == ["parts.safetensors", "parts.run"]
     assert "slip: birds: " in done.stderr and "2 parts" in done.stderr
-    assert "validation IoU ." in done.stderr.replace("0.", ".") and "best in epoch" in done.stderr
+    assert "validation IoU at the network's size 0." in done.stderr and "best in epoch" in done.stderr
     left = {path.name for path in (folder / "parts.run").iterdir()}
     assert left == {"run.json", "metrics.jsonl", "checkpoint.pt", "split.csv", "curves.png"}
     epochs = [record for record in metrics(folder / "parts.run") if "train_loss" in record]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from slip.data.parts.records import Part
+from slip.wording import plain
 
 _MISSPELT = re.compile(r"\btier\b")
 """PartImageNet writes "Car Tier"."""
@@ -21,6 +22,8 @@ def part_named(name: str, supercategory: str = "") -> Part | None:
     >>> part_named("Quadruped Head", "Quadruped"), part_named("Head", "Quadruped")
     (Part(category='quadruped head', name='head', owner='quadruped'), \
 Part(category='quadruped head', name='head', owner='quadruped'))
+    >>> part_named("bird's wing", "bird")
+    Part(category='bird wing', name='wing', owner='bird')
     >>> part_named("front_left_door"), part_named("_background_")
     (Part(category='front left door', name='front left door', owner=''), None)
     """
@@ -29,7 +32,7 @@ Part(category='quadruped head', name='head', owner='quadruped'))
         return None
     if not owner or owner == text or owner in _NO_OWNERS:
         return Part(text, text)
-    told = text.removeprefix(f"{owner} ")
+    told = plain(text).removeprefix(f"{owner} ")
     return Part(f"{owner} {told}", told, owner)
 
 

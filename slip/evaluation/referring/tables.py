@@ -11,6 +11,8 @@ from slip.evaluation.referring.summary import MethodSummary, Summary
 from slip.evaluation.tables import BUILT_IN, NONE, Table, percent
 
 BOUND = "upper bound"
+FEW = 30
+"""Pictures below which a bootstrap over them is told to be too sure."""
 
 
 def mean(figure: Figure) -> str:
@@ -52,6 +54,8 @@ def notes(summary: Summary) -> Iterator[str]:
             f"Upper bounds, not methods: {', '.join(bounds)}. Of all they find, the segment that fits the "
             "truth best counts, which nobody can choose without knowing it."
         )
+    if summary.pictures < FEW:
+        yield f"Only {summary.pictures} pictures: the intervals are too narrow."
     yield from _seen(summary)
 
 

@@ -136,7 +136,10 @@ def test_one_method_is_compared_with_none() -> None:
 
 
 def test_notes() -> None:
-    assert [line.partition(":")[0] for line in notes(summary_of())] == ["Upper bounds, not methods"]
+    assert [line.partition(":")[0] for line in notes(summary_of())] == [
+        "Upper bounds, not methods",
+        "Only 2 pictures",
+    ]
     sam = {"name": "sam/tiny", "built_in": True}
     told = list(notes(summary_of(side="validation", sam=sam, trained="toys", taught=["train"])))
     assert told[0].startswith("Figures from built-in weights (sam/tiny), which know drawings")
