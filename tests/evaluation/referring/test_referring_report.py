@@ -144,11 +144,11 @@ def test_notes() -> None:
     told = list(notes(summary_of(side="validation", sam=sam, trained="toys", taught=["train"])))
     assert told[0].startswith("Figures from built-in weights (sam/tiny), which know drawings")
     assert told[1].startswith("Trained by slip finetune: m on toys, m-best on toys.")
-    assert told[3].startswith("The validation pictures chose the epoch of m, m-best")
+    assert told[4].startswith("The validation pictures chose the epoch of m, m-best")
     for side, taught in (("all", ["train"]), ("train", ["train"]), ("validation", ["train", "validation"])):
         *_, last = notes(summary_of(side=side, taught=taught))
         assert last.startswith("Trained on pictures it is measured with here: m, m-best")
-    assert len(list(notes(summary_of(taught=["train"])))) == 1
+    assert len(list(notes(summary_of(taught=["train"])))) == 2
 
 
 def test_json_has_everything_but_the_time() -> None:
