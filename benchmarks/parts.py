@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
 import torch
 
 from benchmarks.base import peak_memory
@@ -87,7 +86,7 @@ def round_trip(network: Cris) -> str:
         loaded = load_cris(path).state_dict()
         read, size = perf_counter(), path.stat().st_size
     furthest = max(
-        float(np.abs(loaded[name].float() - tensor.cpu().float()).max())
+        float((loaded[name].float() - tensor.cpu().float()).abs().max())
         for name, tensor in network.state_dict().items()
         if tensor.is_floating_point()
     )
