@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import AdamW
 
 from slip.data.parts import PartSet
@@ -39,6 +38,7 @@ from slip.training.parts import (
     Begin,
     Learner,
     agreement,
+    pixel_loss,
     rate_groups,
     schedule,
     training_pictures,
@@ -82,7 +82,7 @@ class ClipSegTask:
     def loss(self, network: nn.Module, batch: list[Tensor], _ranks: Ranks) -> Tensor:
         """The mean of all pixels of what was asked."""
         pixels, masks, tokens, weights = batch
-        return pixel_loss(network(pixels, tokens), masks, weights)
+        return pixel_loss(network(pixels, tokens), masks / 255, weights)
 
     def validate(self) -> dict[str, float]:
         """On validation pictures, with the wordings of an evaluation: loss, mean IoU and Precision@.5."""
@@ -91,7 +91,7 @@ class ClipSegTask:
             pixels, masks, tokens, weights = (part.to(self.network.mean.device) for part in batch)
             with self.compute.autocast():
                 logits = self.network(pixels, tokens).float()
-            losses.append(float(pixel_loss(logits, masks, weights)))
+            losses.append(float(pixel_loss(logits, masks / 255, weights)))
             ious.append(agreement(logits, masks / 255, weights))
         iou = torch.cat(ious)
         precision = float((iou > 0.5).float().mean())
@@ -100,16 +100,6 @@ class ClipSegTask:
     def score(self, record: Record) -> tuple[float, ...]:
         """The best epoch has the highest IoU, of equals the lowest loss."""
         return float(record["validation_iou"]), -float(record["validation_loss"])
-
-
-def pixel_loss(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
-    """Binary cross-entropy, the mean of all pixels.
-
-    logits: ``(B, K, S, S)``. masks: ``uint8 (B, K, S, S)`` from 0 to 255. weights: ``(B, K)``, 0 for what
-    was not asked.
-    """
-    each = binary_cross_entropy_with_logits(logits.float(), masks / 255, reduction="none").mean((-2, -1))
-    return (each * weights).sum() / weights.sum().clamp(min=1)
 
 
 def begin(start: str, weights: str | None) -> Begin:

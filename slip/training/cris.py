@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import Adam
 
 from slip.data.parts import PartSet
@@ -28,6 +27,7 @@ from slip.training.parts import (
     Begin,
     Learner,
     agreement,
+    pixel_loss,
     rate_groups,
     schedule,
     targets_of,
@@ -35,15 +35,6 @@ from slip.training.parts import (
     validation_pictures,
 )
 from slip.training.run import Record
-
-
-def contrastive_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """-log sigmoid(z_t . z_v) inside the mask, -log(1 - sigmoid(z_t . z_v)) outside, the mean of all pixels.
-
-    logits: ``(B, K, h, w)``. targets: the masks there, 0 to 1. weights: ``(B, K)``, 0 for what was not asked.
-    """
-    each = binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").mean((-2, -1))
-    return (each * weights).sum() / weights.sum().clamp(min=1)
 
 
 class CrisTask:
@@ -75,7 +66,7 @@ class CrisTask:
         pixels, masks, tokens, weights = batch
         logits = network(pixels, tokens)
         with torch.autocast(logits.device.type, enabled=False):
-            return contrastive_loss(logits, targets_of(masks, logits.shape[-2:]), weights)
+            return pixel_loss(logits, targets_of(masks, logits.shape[-2:]), weights)
 
     def validate(self) -> dict[str, float]:
         """On validation pictures, with the wordings of an evaluation: loss, mean IoU and Precision@.5."""
@@ -89,7 +80,7 @@ class CrisTask:
             logits = torch.cat(found).float()[None]
             size = logits.shape[-2], logits.shape[-1]
             targets, all_of = targets_of(masks[:, asked], size), weights[:, asked]
-            losses.append(contrastive_loss(logits, targets, all_of).expand(logits.shape[1]))
+            losses.append(pixel_loss(logits, targets, all_of).expand(logits.shape[1]))
             ious.append(agreement(logits, targets, all_of))
         iou = torch.cat(ious)
         return {

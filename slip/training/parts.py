@@ -13,7 +13,7 @@ import numpy as np
 import open_clip
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 from torch.utils.data import Dataset
@@ -163,6 +163,17 @@ def targets_of(masks: Tensor, size: tuple[int, int]) -> Tensor:
     Nearest to the centres: torch's plain ``nearest`` takes corners, which shifts every mask.
     """
     return interpolate(masks.float() / 255, size, mode="nearest-exact")
+
+
+def pixel_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """-log sigmoid(logit) inside the mask, -log(1 - sigmoid(logit)) outside, the mean of all pixels.
+
+    For CRIS, whose logits are z_t . z_v, its text-to-pixel contrastive loss.
+
+    logits: ``(B, K, h, w)``. targets: the masks there, 0 to 1. weights: ``(B, K)``, 0 for what was not asked.
+    """
+    each = binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").mean((-2, -1))
+    return (each * weights).sum() / weights.sum().clamp(min=1)
 
 
 def agreement(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

@@ -19,10 +19,10 @@ from slip.models import clipseg, load_segmenter
 from slip.models.clipseg import ClipSeg, Tower, build_clipseg
 from slip.options import PART_OPTIONS
 from slip.training import clipseg as training
-from slip.training.clipseg import Squashed, begin, pixel_loss
+from slip.training.clipseg import Squashed, begin
 from slip.training.distributed import Ranks
 from slip.training.loop import Watch
-from slip.training.parts import Learner, agreement, train_parts
+from slip.training.parts import Learner, agreement, pixel_loss, train_parts
 
 CPU = Compute("cpu", "fp32")
 OPTIONS = replace(PART_OPTIONS["clipseg"], epochs=2, batch=2, image_size=64)
@@ -74,8 +74,8 @@ def test_the_loss_is_the_mean_of_what_was_asked() -> None:
     inside = masks > 127
     each = torch.where(inside, -logits.sigmoid().log(), -(1 - logits.sigmoid()).log()).mean((-2, -1))
     expected = (each[0, 0] + each[0, 1] + each[1, 0]) / 3
-    assert torch.allclose(pixel_loss(logits, masks, weights), expected, atol=1e-6)
-    assert pixel_loss(logits, masks, torch.zeros(2, 3)) == 0
+    assert torch.allclose(pixel_loss(logits, masks / 255, weights), expected, atol=1e-6)
+    assert pixel_loss(logits, masks / 255, torch.zeros(2, 3)) == 0
 
 
 def test_it_learns_two_pictures(learner: Learner) -> None:

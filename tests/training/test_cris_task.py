@@ -17,11 +17,11 @@ from slip.errors import UsageError, WeightsError
 from slip.models.cris.load import begin_cris, load_cris
 from slip.models.cris.network import Cris
 from slip.options import PartOptions
-from slip.training.cris import CrisTask, begin, contrastive_loss
+from slip.training.cris import CrisTask, begin
 from slip.training.distributed import Ranks
 from slip.training.loop import Watch
 from slip.training.methods import begin_with
-from slip.training.parts import agreement, targets_of, train_parts
+from slip.training.parts import agreement, pixel_loss, targets_of, train_parts
 
 CPU = Compute("cpu", "fp32")
 OPTIONS = PartOptions(epochs=1, batch=2, expressions=2, rate=1e-3, image_size=64)
@@ -36,18 +36,16 @@ def test_the_loss_by_the_formula() -> None:
         for z, inside in zip(logits[picture, place].flat, masks[picture, place].flat, strict=True):
             probability = 1 / (1 + math.exp(-z))
             each.append(-math.log(probability) if inside else -math.log(1 - probability))
-    found = contrastive_loss(
-        *(torch.tensor(array, dtype=torch.float32) for array in (logits, masks, weights))
-    )
+    found = pixel_loss(*(torch.tensor(array, dtype=torch.float32) for array in (logits, masks, weights)))
     assert float(found) == pytest.approx(sum(each) / len(each), rel=1e-5)
 
 
 def test_what_was_not_asked_teaches_nothing() -> None:
     logits = torch.randn(1, 2, 4, 4, requires_grad=True)
-    contrastive_loss(logits, torch.ones(1, 2, 4, 4), torch.tensor([[1.0, 0.0]])).backward()
+    pixel_loss(logits, torch.ones(1, 2, 4, 4), torch.tensor([[1.0, 0.0]])).backward()
     assert logits.grad is not None
     assert logits.grad[0, 0].abs().min() > 0 and not logits.grad[0, 1].any()
-    assert contrastive_loss(logits, torch.ones(1, 2, 4, 4), torch.zeros(1, 2)).item() == 0
+    assert pixel_loss(logits, torch.ones(1, 2, 4, 4), torch.zeros(1, 2)).item() == 0
 
 
 def test_two_pictures_by_heart_in_twenty_steps() -> None:
