@@ -21,6 +21,7 @@ from slip.errors import OutputError, SlipWarning
 if TYPE_CHECKING:
     from rich.progress import Progress as Display
 
+    from slip.evaluation.tables import Table
     from slip.types import Prediction, Progress, Segment
 
 BROKEN_PIPE = 141
@@ -119,6 +120,24 @@ def tell_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     Console(stderr=True).print(table)
+
+
+def tell_figures(notes: Iterable[str], tables: Iterable[Table]) -> None:
+    """What an evaluation found, after what a reader of it must know."""
+    for line in notes:
+        note(line)
+    for table in tables:
+        tell_table(table.title, table.columns, table.rows)
+
+
+@contextmanager
+def kept_if_broken_off(records: str, held: Sequence[object], folder: Path) -> Iterator[None]:
+    """After Ctrl-C it is told how many records an evaluation has kept, and that it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell(f"{len(held)} {records} are kept in {str(folder)!r}; the same command goes on")
+        raise
 
 
 def summary(prediction: Prediction, seconds: float) -> str:

@@ -275,20 +275,12 @@ def _measure(
 
 def _go_on(measure: Callable[[], list[Trial]], journal: Journal) -> list[Trial]:
     """The trials; broken off by Ctrl-C, what is kept is told."""
-    try:
+    with console.kept_if_broken_off("trials", journal.trials, journal.folder):
         return measure()
-    except KeyboardInterrupt:
-        console.tell(
-            f"{len(journal.trials)} trials are kept in {str(journal.folder)!r}; the same command goes on"
-        )
-        raise
 
 
 def _tell(summary: Summary) -> None:
     """The figures on stderr, after what a reader of them must know."""
     from slip.evaluation.tables import main_tables, notes
 
-    for line in notes(summary):
-        console.note(line)
-    for table in main_tables(summary):
-        console.tell_table(table.title, table.columns, table.rows)
+    console.tell_figures(notes(summary), main_tables(summary))

@@ -191,22 +191,14 @@ def _measure(
 
 def _go_on(measure: Callable[[], list[Answer]], journal: Journal) -> list[Answer]:
     """The answers; broken off by Ctrl-C, what is kept is told. What is warned of, is told once."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("once", SlipWarning)
-            return measure()
-    except KeyboardInterrupt:
-        console.tell(
-            f"{len(journal.answers)} answers are kept in {str(journal.folder)!r}; the same command goes on"
-        )
-        raise
+    kept = console.kept_if_broken_off("answers", journal.answers, journal.folder)
+    with kept, warnings.catch_warnings():
+        warnings.simplefilter("once", SlipWarning)
+        return measure()
 
 
 def _tell(summary: Summary) -> None:
     """The figures on stderr, after what a reader of them must know."""
     from slip.evaluation.referring.tables import main_tables, notes
 
-    for line in notes(summary):
-        console.note(line)
-    for table in main_tables(summary):
-        console.tell_table(table.title, table.columns, table.rows)
+    console.tell_figures(notes(summary), main_tables(summary))
